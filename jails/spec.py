@@ -1,0 +1,113 @@
+"""What a jail is, and what can be seen of it; words only, no behaviour but digests.
+
+``JailSpec`` is what is wanted, ``JailFacts`` what a runtime found when it looked. Comparing the
+two is the reconciler's business (``reconciler.plan``); bringing them together is a runtime's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class RestartPolicy(StrEnum):
+    """When a program that ended is started again."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
+
+
+class JailState(StrEnum):
+    """What a look at the machine says of a jail."""
+
+    RUNNING = "running"
+    BACKING_OFF = "backing-off"  # the program ended; its supervisor waits before the next start
+    STOPPED = "stopped"  # files are there, nothing runs
+    FAILED = "failed"  # ended for good, by its restart policy
+    ORPHANED = "orphaned"  # the program runs, its supervisor is gone: ensure() repairs it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """Restart policy with backoff: base_s, doubled up to max_s, forgotten after steady_s up."""
+
+    policy: RestartPolicy = RestartPolicy.ALWAYS
+    base_s: float = 0.25
+    max_s: float = 30.0
+    steady_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailFile:
+    """A file in the jail's own writable part; ``path`` is relative and stays inside."""
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o600
+    # True: the program must be restarted to see a change; False: it can reload.
+    restarts: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailSpec:
+    """One wanted jail. ``{data}`` in command and environment is the jail's writable part."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    files: tuple[JailFile, ...] = ()
+    restart: Restart = Restart()
+    stop_deadline_s: float = 10.0
+
+    def program_digest(self) -> str:
+        """Changes when the program must be started anew; reloadable files are left out."""
+        said = {
+            "command": self.command,
+            "environment": dict(sorted(self.environment.items())),
+            "restart": asdict(self.restart),
+            "stop_deadline_s": self.stop_deadline_s,
+            "files": [_file_digest(f) for f in self._sorted_files() if f.restarts],
+        }
+        return _digest(json.dumps(said, sort_keys=True).encode())
+
+    def files_digest(self) -> str:
+        """Changes when any file changes; a runtime computes the same from what lies on disk."""
+        return digest_of_files({f.path: (f.content, f.mode) for f in self.files})
+
+    def _sorted_files(self) -> list[JailFile]:
+        return sorted(self.files, key=lambda f: f.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailFacts:
+    """What was found of one jail, whoever started it."""
+
+    name: str
+    state: JailState
+    # Digests of the spec it was started from, and of its files as they lie there now.
+    program_digest: str = ""
+    files_digest: str = ""
+    pid: int | None = None
+    # Seconds since the epoch; None where nothing runs.
+    started_at: float | None = None
+    restarts: int = 0
+    last_exit: str = ""
+
+
+def digest_of_files(files: Mapping[str, tuple[bytes, int]]) -> str:
+    """One digest over path, mode and content of every file."""
+    said = [(path, mode, _digest(content)) for path, (content, mode) in sorted(files.items())]
+    return _digest(json.dumps(said).encode())
+
+
+def _file_digest(file: JailFile) -> tuple[str, int, str]:
+    return file.path, file.mode, _digest(file.content)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,67 @@
+"""What the node wants done: plain values that the daemon, or the simulator, carries out.
+
+A link is one established connection to another node, a client is one connection of the control
+socket; both are numbers that the shell hands out and never uses again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from maculaos.wire.messages import Message
+    from maculaos.wire.registry import ErrorCode, StreamClass
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a link to whoever listens at ``address`` (``host:port``)."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put ``message`` on the queue of that link."""
+
+    link: int
+    message: Message
+    stream: StreamClass
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """End a link on purpose, telling the peer why."""
+
+    link: int
+    code: ErrorCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendToClient:
+    """Put ``message`` on the queue of that client."""
+
+    client: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClient:
+    """End the connection of that client."""
+
+    client: int
+    code: ErrorCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something an operator would want in the log, with its facts."""
+
+    event: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+Effect: TypeAlias = Dial | Send | CloseLink | SendToClient | CloseClient | Note

@@ -1,0 +1,85 @@
+"""Files written so that a crash or a power cut leaves the old content or the new, never half."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maculaos.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace ``path`` by ``content``: temporary file beside it, fsync, rename, fsync of folder.
+
+    The file has ``mode`` before any content is in it, so a secret is never readable by others.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and creations in that folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_private_directory(path: Path) -> Path:
+    """Create ``path`` with mode 0700 (parents too, as they come); return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def under(root: Path, relative: str) -> Path:
+    """``relative`` resolved under ``root``; raises ``UsageError`` if it would leave it."""
+    resolved = (root / relative).resolve()
+    if not resolved.is_relative_to(root.resolve()):
+        raise UsageError(f"{relative!r} leads out of {root}", "use a relative path without ..")
+    return resolved
+
+
+class AlreadyLocked(UsageError):
+    """Somebody else holds the lock."""
+
+
+@contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``; raises ``AlreadyLocked`` at once if another process has it.
+
+    The kernel frees it when the holder dies, however that happens. The file stays: deleting a
+    lock file while another process opens it would let two hold "the" lock.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            who = f" (process {holder})" if holder else ""
+            raise AlreadyLocked(f"{path} is locked{who}", "stop the other one first") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)

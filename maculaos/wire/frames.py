@@ -1,0 +1,82 @@
+"""Frames: ``Ver(1) Type(1) Flags(2) Length(4) Payload``, big-endian, on a stream of bytes.
+
+The reader takes bytes in pieces of any size and gives back whole frames. It knows no message
+bodies (``messages`` does) and no streams (``maculaos.quic`` and ``maculaos.control`` do).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from maculaos.errors import RemoteProtocolError
+from maculaos.wire.registry import WIRE_VERSION, ErrorCode
+
+HEADER = struct.Struct(">BBHI")
+MAX_PAYLOAD_SIZE = 16 * 1024 * 1024
+
+
+class FrameError(RemoteProtocolError):
+    """A frame that cannot be accepted; ``code`` is what the ERROR answer carries."""
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(f"{code.name}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame; ``kind`` is kept as a number because a peer may know more types than we do."""
+
+    kind: int
+    payload: bytes
+    flags: int = 0
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The bytes of one frame; raises ``FrameError`` above 16 MiB of payload."""
+    if len(frame.payload) > MAX_PAYLOAD_SIZE:
+        raise FrameError(ErrorCode.TOO_LARGE, f"{len(frame.payload)} bytes of payload")
+    header = HEADER.pack(WIRE_VERSION, frame.kind, frame.flags, len(frame.payload))
+    return header + frame.payload
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames and holds at most one unfinished frame."""
+
+    def __init__(self, max_payload_size: int = MAX_PAYLOAD_SIZE) -> None:
+        self._buffer = bytearray()
+        self._max_payload_size = max_payload_size
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a frame that is not complete yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take the next bytes; return every frame that is complete now.
+
+        Raises ``FrameError`` for an unknown version or a length above the limit, as soon as the
+        header is there: nothing is buffered for a frame that will be refused.
+        """
+        self._buffer += data
+        frames: list[Frame] = []
+        offset = 0
+        while len(self._buffer) - offset >= HEADER.size:
+            version, kind, flags, length = HEADER.unpack_from(self._buffer, offset)
+            self._check_header(version, length)
+            end = offset + HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            frames.append(Frame(kind, bytes(self._buffer[offset + HEADER.size : end]), flags))
+            offset = end
+        if offset:
+            del self._buffer[:offset]
+        return frames
+
+    def _check_header(self, version: int, length: int) -> None:
+        if version != WIRE_VERSION:
+            raise FrameError(ErrorCode.UNSUPPORTED_VERSION, f"version {version}")
+        if length > self._max_payload_size:
+            raise FrameError(ErrorCode.TOO_LARGE, f"{length} bytes of payload announced")

@@ -1,0 +1,1 @@
+"""The reconciler: makes one machine match the specs in a Git repository."""
