@@ -7,11 +7,10 @@ socket; both are numbers that the shell hands out and never uses again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from maculaos.wire.messages import Message
-    from maculaos.wire.registry import ErrorCode, StreamClass
+from maculaos.wire.messages import Message
+from maculaos.wire.registry import ErrorCode, StreamClass
 
 
 @dataclass(frozen=True, slots=True)
