@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from maculaos.errors import MaculaError
 
 _HOST_NAME = re.compile(r"^(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*$")
-_WRITTEN = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:]+)):(?P<port>\d{1,5})$")
+_WRITTEN = re.compile(
+    r"^(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})$"
+)
 
 
 class InvalidAddress(MaculaError, ValueError):

@@ -47,7 +47,8 @@ class FrameReader:
 
     def __init__(self, max_payload_size: int = MAX_PAYLOAD_SIZE) -> None:
         self._buffer = bytearray()
-        self._max_payload_size = max_payload_size
+        # May be raised while a stream is open: a greeting is small, what follows is not.
+        self.max_payload_size = max_payload_size
 
     @property
     def pending_bytes(self) -> int:
@@ -78,5 +79,5 @@ class FrameReader:
     def _check_header(self, version: int, length: int) -> None:
         if version != WIRE_VERSION:
             raise FrameError(ErrorCode.UNSUPPORTED_VERSION, f"version {version}")
-        if length > self._max_payload_size:
+        if length > self.max_payload_size:
             raise FrameError(ErrorCode.TOO_LARGE, f"{length} bytes of payload announced")

@@ -28,7 +28,10 @@ def encode_value(value: Value) -> Raw:
     complaint = _complaint(value)
     if complaint:
         raise UsageError(f"cannot send {complaint}", "send bytes, or what JSON can say")
-    return Raw(_ENCODER.encode(value))
+    try:
+        return Raw(_ENCODER.encode(value))
+    except UnicodeEncodeError as error:
+        raise UsageError("cannot send text with lone surrogates", "send it as bytes") from error
 
 
 def decode_value(payload: Raw) -> Value:

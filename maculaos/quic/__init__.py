@@ -1,0 +1,1 @@
+"""Links between nodes: QUIC over one UDP port, with mutual TLS, in both directions."""

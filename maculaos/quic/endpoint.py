@@ -1,0 +1,301 @@
+"""The node's one UDP port: it accepts links, dials links, and carries the datagrams of both.
+
+Everything queued within one turn of the loop leaves together, once. Time for QUIC and for sessions
+is the loop's own clock, on which its timers run; only certificate dates need the clock that is
+passed in. Which links a node should have is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from maculaos import __version__
+from maculaos.addresses import Address, InvalidAddress, parse_address
+from maculaos.errors import MaculaError
+from maculaos.quic.link import Link, LinkObserver, LinkTerms
+from maculaos.quic.mutual_tls import MutualConnection, quic_configuration
+from maculaos.quic.port import Port, SocketAddress, resolve
+from maculaos.quic.routes import Routes, negotiation_for, opens_connection, read_header
+from maculaos.wire.registry import ErrorCode
+
+if TYPE_CHECKING:
+    from maculaos.host.clock import Clock
+    from maculaos.quic.routes import Header
+    from maculaos.security.credentials import Credentials
+    from maculaos.settings import NodeSettings
+    from maculaos.wire.messages import Message
+
+SOFTWARE: Final = f"maculaos/{__version__}"
+
+
+class DialFailed(MaculaError):
+    """No link to that address; the text says why."""
+
+
+class Endpoint:
+    """All links of one node; make it with ``Endpoint.open``."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        credentials: Credentials,
+        observer: LinkObserver,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._observer = observer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._numbers = itertools.count(1)
+        self._routes: Routes[Link] = Routes()
+        # Every link whose end was not reported yet, established or not, in order of opening.
+        self._links: dict[int, Link] = {}
+        self._dials: dict[int, asyncio.Future[Link]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._awake: dict[Link, None] = {}
+        self._established: dict[int, Link] = {}
+        self._is_closed = False
+        self._port: Port
+        self._terms: LinkTerms
+        #: Links that ended before they were established, by cause.
+        self.refused: Counter[str] = Counter()
+
+    @classmethod
+    async def open(
+        cls,
+        settings: NodeSettings,
+        credentials: Credentials,
+        observer: LinkObserver,
+        clock: Clock,
+        *,
+        port: int | None = None,
+    ) -> Endpoint:
+        """Listen where ``settings.listen`` says; ``port`` overrides its port (0: any free one).
+
+        Raises ``UsageError`` when the port cannot be had.
+        """
+        endpoint = cls(settings, credentials, observer, clock)
+        listen = settings.listen
+        wanted = listen.port if port is None else port
+        endpoint._port = await Port.open(listen.address, wanted, endpoint._receive)
+        endpoint._terms = LinkTerms(
+            local=credentials.identity,
+            addresses=listen.advertise or (str(endpoint.address),),
+            software=SOFTWARE,
+            queue_bytes=settings.limits.link_queue_bytes,
+            idle_timeout_s=settings.link.idle_timeout_s,
+        )
+        return endpoint
+
+    @property
+    def address(self) -> Address:
+        """Where the endpoint really listens."""
+        host, port = self._port.bound[:2]
+        return Address(host, port)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The established links, oldest first."""
+        return tuple(self._established.values())
+
+    @property
+    def send_errors(self) -> Counter[str]:
+        """Datagrams that the kernel did not take, by the name of the error."""
+        return self._port.errors
+
+    async def dial(self, address: str) -> Link:
+        """Open a link to whoever listens at ``address`` (``host:port``).
+
+        Returns an established link that the observer has been told of. Raises ``DialFailed``,
+        at the latest after ``settings.link.handshake_timeout_s``.
+        """
+        timeout_s = self._settings.link.handshake_timeout_s
+        deadline = self._loop.time() + timeout_s
+        remote = await self._resolve(address, deadline)
+        if self._is_closed:
+            raise DialFailed(f"{address}: this node is shutting down")
+        if len(self._links) >= self._settings.limits.links:
+            raise DialFailed(f"{address}: this node has {len(self._links)} links, its limit")
+        link = self._new_link(self._connection(is_client=True), deadline)
+        answer: asyncio.Future[Link] = self._loop.create_future()
+        self._dials[link.number] = answer
+        link.start(remote, self._loop.time())
+        try:
+            return await answer
+        except DialFailed as failure:
+            raise DialFailed(f"{address}: {failure}") from None
+        except asyncio.CancelledError:
+            link.close(ErrorCode.NO_ERROR, "no longer wanted")
+            raise
+        finally:
+            self._dials.pop(link.number, None)
+
+    async def close(self, reason: str) -> None:
+        """End every link, telling the peers ``reason``, and free the port; may be called twice."""
+        self._is_closed = True
+        for link in tuple(self._links.values()):
+            link.close(ErrorCode.SHUTTING_DOWN, reason)
+        self._flush()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._port.close()
+        # Whoever waits for a dial learns of its end before the caller goes on.
+        await asyncio.sleep(0)
+
+    # What links ask of us: see ``link.Carrier``.
+
+    def wake(self, link: Link) -> None:
+        """See ``Carrier.wake``."""
+        if not self._awake:
+            self._loop.call_soon(self._flush)
+        self._awake[link] = None
+
+    def link_established(self, link: Link) -> None:
+        """See ``Carrier.link_established``."""
+        self._established[link.number] = link
+        self._observer.link_up(link)
+        answer = self._dials.pop(link.number, None)
+        if answer is not None and not answer.done():
+            answer.set_result(link)
+
+    def message_received(self, link: Link, message: Message) -> None:
+        """See ``Carrier.message_received``."""
+        self._observer.message_received(link, message)
+
+    def connection_id_issued(self, link: Link, connection_id: bytes) -> None:
+        """See ``Carrier.connection_id_issued``."""
+        self._routes.add(connection_id, link)
+
+    def connection_id_retired(self, connection_id: bytes) -> None:
+        """See ``Carrier.connection_id_retired``."""
+        self._routes.retire(connection_id)
+
+    # Datagrams in, datagrams out, time.
+
+    def _receive(self, datagram: bytes, sender: SocketAddress) -> None:
+        header = read_header(datagram)
+        if header is None:
+            return
+        link = self._routes.find(header.destination)
+        if link is None:
+            link = self._accept(header, len(datagram), sender)
+        if link is None:
+            return
+        link.receive_datagram(datagram, sender, self._loop.time())
+        if not link.has_peer_address:
+            # Nothing in it could be read: it did not open a connection after all.
+            self._forget(link)
+
+    def _accept(self, header: Header, size: int, sender: SocketAddress) -> Link | None:
+        negotiation = negotiation_for(header, size)
+        if negotiation is not None:
+            self._port.send(negotiation, sender)
+            return None
+        if not opens_connection(header, size) or self._is_closed:
+            return None
+        refusal = self._limit_reached()
+        if refusal is not None:
+            self.refused[refusal] += 1
+            return None
+        deadline = self._loop.time() + self._settings.link.handshake_timeout_s
+        quic = self._connection(is_client=False, first_destination=header.destination)
+        link = self._new_link(quic, deadline)
+        self._routes.add(header.destination, link)
+        return link
+
+    def _limit_reached(self) -> str | None:
+        limits = self._settings.limits
+        if len(self._links) >= limits.links:
+            return "too many links"
+        pending = len(self._links) - len(self._established) - len(self._dials)
+        return "too many handshakes" if pending >= limits.pending_handshakes else None
+
+    def _connection(
+        self, *, is_client: bool, first_destination: bytes | None = None
+    ) -> MutualConnection:
+        configuration = quic_configuration(
+            self._credentials,
+            is_client=is_client,
+            idle_timeout_s=self._settings.link.idle_timeout_s,
+        )
+        return MutualConnection(
+            self._credentials,
+            self._clock,
+            configuration=configuration,
+            original_destination_connection_id=first_destination,
+        )
+
+    def _new_link(self, quic: MutualConnection, deadline: float) -> Link:
+        link = Link(next(self._numbers), quic, self, self._terms, deadline)
+        self._links[link.number] = link
+        self._routes.add(quic.host_cid, link)
+        return link
+
+    def _flush(self) -> None:
+        awake, self._awake = self._awake, {}
+        for link in awake:
+            self._carry(link)
+
+    def _carry(self, link: Link) -> None:
+        now = self._loop.time()
+        for datagram, remote in link.datagrams_to_send(now):
+            self._port.send(datagram, remote)
+        if link.ended is not None:
+            self._report_end(link, link.ended.cause, link.ended.reason)
+        if link.is_over:
+            self._forget(link)
+        else:
+            self._arm_timer(link)
+
+    def _arm_timer(self, link: Link) -> None:
+        wanted = link.next_timer()
+        timer = self._timers.get(link.number)
+        if timer is not None and timer.when() == wanted:
+            return
+        if timer is not None:
+            timer.cancel()
+            del self._timers[link.number]
+        if wanted is not None and not self._is_closed:
+            self._timers[link.number] = self._loop.call_at(wanted, self._fire, link, wanted)
+
+    def _fire(self, link: Link, wanted: float) -> None:
+        self._timers.pop(link.number, None)
+        # The loop may call a little early, by the resolution of its clock.
+        link.handle_timer(max(self._loop.time(), wanted))
+
+    def _report_end(self, link: Link, cause: str, reason: str) -> None:
+        """Tell of the end of ``link``, once; its connection may still have a closing period."""
+        if self._links.pop(link.number, None) is None:
+            return
+        answer = self._dials.pop(link.number, None)
+        if self._established.pop(link.number, None) is not None:
+            self._observer.link_down(link, reason)
+            return
+        self.refused[cause] += 1
+        if answer is not None and not answer.done():
+            answer.set_exception(DialFailed(reason))
+
+    def _forget(self, link: Link) -> None:
+        self._routes.forget(link)
+        self._links.pop(link.number, None)
+        self._awake.pop(link, None)
+        timer = self._timers.pop(link.number, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def _resolve(self, address: str, deadline: float) -> SocketAddress:
+        try:
+            wanted = parse_address(address)
+            async with asyncio.timeout_at(deadline):
+                return await resolve(wanted.host, wanted.port, self._port.family)
+        except InvalidAddress as error:
+            raise DialFailed(f"{address}: {error}") from error
+        except TimeoutError as error:
+            raise DialFailed(f"{address}: the name was not resolved in time") from error
+        except OSError as error:
+            raise DialFailed(f"{address}: {error.strerror}") from error

@@ -1,0 +1,252 @@
+"""The first words on a link: HANDSHAKE, HANDSHAKE_ACK, and only then everything else.
+
+::
+
+    state               frame            by the rules  ->  next state   what is done
+    AWAITING_HANDSHAKE  HANDSHAKE        yes               ESTABLISHED  answer HANDSHAKE_ACK
+    AWAITING_ACK        HANDSHAKE_ACK    yes               ESTABLISHED  release what waited
+    AWAITING_*          the same         no                REFUSED      close with the cause
+    AWAITING_HANDSHAKE  any other frame  -                 REFUSED      close, NOT_ALLOWED_YET
+    AWAITING_ACK        other, CONTROL   -                 REFUSED      close, NOT_ALLOWED_YET
+    AWAITING_ACK        other streams    -                 the same     wait, up to a bound
+    AWAITING_*          (deadline)       -                 REFUSED      close, HANDSHAKE_TIMEOUT
+    ESTABLISHED         unknown type     -                 the same     answer ERROR
+    ESTABLISHED         malformed        -                 REFUSED      close, MALFORMED
+    ESTABLISHED         CLOSE            -                 REFUSED      close, as the peer said
+    ESTABLISHED         any other        -                 the same     deliver
+
+The side that dialled speaks first and may say nothing more until the answer. Its peer may: streams
+have no order among each other, so its first events can overtake its answer. That is why only the
+dialler lets frames wait. The rules compare what the peer says of itself with what TLS proved; this
+module neither proves anything nor knows a connection: frames in, effects out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from maculaos.addresses import InvalidAddress, parse_address
+from maculaos.errors import LocalProtocolError
+from maculaos.identity import Identity
+from maculaos.wire.frames import HEADER, Frame, FrameError
+from maculaos.wire.messages import (
+    Close,
+    Error,
+    Handshake,
+    HandshakeAck,
+    Message,
+    decode_message,
+)
+from maculaos.wire.registry import ErrorCode, StreamClass
+
+# Raised when a peer that speaks the older protocol could misunderstand the newer one.
+PROTOCOL_VERSION: Final = 1
+MAX_ADDRESSES: Final = 8
+MAX_SOFTWARE_SIZE: Final = 128
+# A greeting is small; nobody may make us hold more before it.
+MAX_GREETING_SIZE: Final = 16 * 1024
+
+
+class State(Enum):
+    """Where a session stands; see the table above."""
+
+    AWAITING_HANDSHAKE = "awaiting handshake"
+    AWAITING_ACK = "awaiting ack"
+    ESTABLISHED = "established"
+    REFUSED = "refused"
+
+
+_EXPECTED: Final[dict[State, type[Handshake | HandshakeAck]]] = {
+    State.AWAITING_HANDSHAKE: Handshake,
+    State.AWAITING_ACK: HandshakeAck,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send ``message`` on our stream of that class."""
+
+    message: Message
+    stream: StreamClass
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The peer is who it says; its addresses are what it wants others to dial."""
+
+    addresses: tuple[str, ...]
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A message of the established session."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Close the link; nothing of it counts any more."""
+
+    code: ErrorCode
+    reason: str
+
+
+SessionEffect: TypeAlias = Reply | Established | Deliver | Refuse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTerms:
+    """What a session starts from: us, the peer as TLS proved it, and the bounds."""
+
+    local: Identity
+    addresses: tuple[str, ...]
+    software: str
+    peer: Identity
+    is_dialler: bool
+    # On the clock that ``advance`` is called with.
+    deadline: float
+    # Bytes of frames that may wait for the HANDSHAKE_ACK.
+    waiting_bytes: int
+
+
+class Session:
+    """The state machine of one link."""
+
+    def __init__(self, terms: SessionTerms) -> None:
+        self._terms = terms
+        self._waiting: list[tuple[Frame, StreamClass]] = []
+        self._waiting_bytes = 0
+        self.state = State.AWAITING_ACK if terms.is_dialler else State.AWAITING_HANDSHAKE
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the first words were exchanged and good."""
+        return self.state is State.ESTABLISHED
+
+    def start(self) -> tuple[SessionEffect, ...]:
+        """What to do first; call once, as soon as TLS has proved who the peer is."""
+        terms = self._terms
+        if terms.peer.node_id == terms.local.node_id:
+            return self._refuse(ErrorCode.SELF_DIALLED, "this address is the node's own")
+        return (Reply(self._greeting(Handshake), StreamClass.CONTROL),) if terms.is_dialler else ()
+
+    def next_deadline(self) -> float | None:
+        """When ``advance`` has something to do; never, once the session is established."""
+        return self._terms.deadline if self.state in _EXPECTED else None
+
+    def advance(self, now: float) -> tuple[SessionEffect, ...]:
+        """Let time pass; ``now`` in seconds of the clock that the deadline was read from."""
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
+            return ()
+        return self._refuse(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not greet in time")
+
+    def receive(self, frame: Frame, stream: StreamClass) -> tuple[SessionEffect, ...]:
+        """Take one frame of the peer; bad frames become effects, nothing is raised."""
+        if self.state is State.REFUSED:
+            return ()
+        if self.state is State.AWAITING_ACK and stream is not StreamClass.CONTROL:
+            return self._hold(frame, stream)
+        try:
+            message = decode_message(frame)
+        except FrameError as error:
+            return self._refuse_frame(error, stream)
+        if self.state is not State.ESTABLISHED:
+            return self._greet(message, stream)
+        return self._deliver(message)
+
+    def refuse_stream(self, error: FrameError) -> tuple[SessionEffect, ...]:
+        """A stream of the peer can no longer be cut into frames: the link ends."""
+        return self._refuse(error.code, error.detail)
+
+    def _greeting(self, kind: type[Handshake | HandshakeAck]) -> Handshake | HandshakeAck:
+        local = self._terms.local
+        return kind(
+            PROTOCOL_VERSION,
+            local.realm,
+            local.node_id,
+            local.name,
+            self._terms.addresses,
+            self._terms.software,
+        )
+
+    def _greet(self, message: Message, stream: StreamClass) -> tuple[SessionEffect, ...]:
+        expected = _EXPECTED[self.state]
+        if not isinstance(message, expected) or stream is not StreamClass.CONTROL:
+            what = f"{type(message).__name__} on {stream.name} before {expected.__name__}"
+            return self._refuse(ErrorCode.NOT_ALLOWED_YET, what)
+        complaint = _complaint(message, self._terms.peer)
+        if complaint is not None:
+            return self._refuse(complaint.code, complaint.reason)
+        self.state = State.ESTABLISHED
+        established = Established(message.addresses, message.software)
+        if not self._terms.is_dialler:
+            return (Reply(self._greeting(HandshakeAck), StreamClass.CONTROL), established)
+        return (established, *self._release())
+
+    def _hold(self, frame: Frame, stream: StreamClass) -> tuple[SessionEffect, ...]:
+        self._waiting_bytes += HEADER.size + len(frame.payload)
+        if self._waiting_bytes > self._terms.waiting_bytes:
+            return self._refuse(ErrorCode.LIMIT_EXCEEDED, "too much before HANDSHAKE_ACK")
+        self._waiting.append((frame, stream))
+        return ()
+
+    def _release(self) -> tuple[SessionEffect, ...]:
+        waiting, self._waiting = self._waiting, []
+        return tuple(effect for held in waiting for effect in self.receive(*held))
+
+    def _deliver(self, message: Message) -> tuple[SessionEffect, ...]:
+        match message:
+            case Handshake() | HandshakeAck():
+                return self._refuse(ErrorCode.MALFORMED, "the peer greeted twice")
+            case Close():
+                return self._refuse(_known_code(message.code), message.reason or "closed by peer")
+            case _:
+                return (Deliver(message),)
+
+    def _refuse_frame(self, error: FrameError, stream: StreamClass) -> tuple[SessionEffect, ...]:
+        if self.state is not State.ESTABLISHED and error.code is ErrorCode.UNKNOWN_TYPE:
+            return self._refuse(ErrorCode.NOT_ALLOWED_YET, error.detail)
+        if error.code is ErrorCode.UNKNOWN_TYPE:
+            return (Reply(Error(error.code, error.detail), stream),)
+        return self._refuse(error.code, error.detail)
+
+    def _refuse(self, code: ErrorCode, reason: str) -> tuple[SessionEffect, ...]:
+        self.state = State.REFUSED
+        self._waiting = []
+        return (Refuse(code, reason),)
+
+
+def _complaint(greeting: Handshake | HandshakeAck, proved: Identity) -> Refuse | None:
+    """The rule that ``greeting`` breaks, given what the peer's certificate proved."""
+    if greeting.protocol != PROTOCOL_VERSION:
+        return Refuse(ErrorCode.UNSUPPORTED_VERSION, f"protocol {greeting.protocol}")
+    if greeting.realm != proved.realm:
+        return Refuse(ErrorCode.WRONG_REALM, f"not in the realm {proved.realm}")
+    if greeting.node_id != proved.node_id or greeting.name != proved.name:
+        return Refuse(ErrorCode.IDENTITY_MISMATCH, "not the node of its certificate")
+    if len(greeting.addresses) > MAX_ADDRESSES or len(greeting.software) > MAX_SOFTWARE_SIZE:
+        return Refuse(ErrorCode.MALFORMED, "too much in the greeting")
+    try:
+        for address in greeting.addresses:
+            parse_address(address)
+    except InvalidAddress as error:
+        return Refuse(ErrorCode.MALFORMED, str(error))
+    return None
+
+
+def _known_code(code: int) -> ErrorCode:
+    try:
+        return ErrorCode(code)
+    except ValueError:
+        return ErrorCode.NO_ERROR
+
+
+def check_local_message(message: Message) -> None:
+    """Raise ``LocalProtocolError`` for what only the session itself may say."""
+    if isinstance(message, Handshake | HandshakeAck):
+        raise LocalProtocolError(f"{type(message).__name__} is the session's own word")
