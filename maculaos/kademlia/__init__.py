@@ -1,0 +1,1 @@
+"""XOR distance between node ids: the order in which a node lists its peers."""

@@ -1,0 +1,74 @@
+"""What the node itself answers to its clients: the methods that start with ``macula.``.
+
+These are views: values made from the state of the node, and they change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from maculaos.kademlia.distance import distance
+from maculaos.topology.graph import Topology, Vertex
+from maculaos.wire.registry import WIRE_VERSION
+
+if TYPE_CHECKING:
+    from maculaos.node.counters import Counters
+    from maculaos.node.links import Links
+    from maculaos.swim.membership import Membership
+    from maculaos.swim.rumour import Rumour
+    from maculaos.wire.values import Value
+
+
+def version(software: str) -> Value:
+    """``macula.version``: the software and the version of its wire format."""
+    return {"software": software, "wire_version": WIRE_VERSION}
+
+
+def ping(me: Rumour) -> Value:
+    """``macula.ping``: who answers."""
+    return {"name": me.name, "node_id": me.node_id.hex()}
+
+
+def members(membership: Membership, links: Links) -> Value:
+    """``macula.members``: this node first, then the others by name."""
+    others = sorted(membership.members, key=lambda member: (member.name, member.node_id))
+    own = _describe(membership.me, is_self=True, is_linked=False)
+    linked = {link.peer.node_id for link in links}
+    return [own, *(_describe(each, is_linked=each.node_id in linked) for each in others)]
+
+
+def topology(membership: Membership, links: Links) -> Value:
+    """``macula.topology``: see ``maculaos.topology``; the nearest by XOR distance come first."""
+    me = membership.me
+    nearest = sorted(membership.members, key=lambda each: distance(me.node_id, each.node_id))
+    others = tuple(_vertex(each, links.to(each.node_id) is not None) for each in nearest)
+    return Topology(_vertex(me, is_linked=False), others).to_dict()
+
+
+def members_by_health(membership: Membership) -> Value:
+    """How many members there are of each health, this node included."""
+    counts = membership.members.count_by_health()
+    counts[membership.me.health] += 1
+    return {health.name.lower(): count for health, count in counts.items()}
+
+
+def counted(counters: Counters) -> Value:
+    """The counters by name."""
+    return asdict(counters)
+
+
+def _describe(member: Rumour, *, is_linked: bool, is_self: bool = False) -> Value:
+    return {
+        "name": member.name,
+        "node_id": member.node_id.hex(),
+        "health": member.health.name.lower(),
+        "incarnation": member.incarnation,
+        "addresses": list(member.addresses),
+        "is_self": is_self,
+        "linked": is_linked,
+    }
+
+
+def _vertex(member: Rumour, is_linked: bool) -> Vertex:
+    return Vertex(member.name, member.node_id.hex(), member.health.name.lower(), is_linked)

@@ -1,0 +1,162 @@
+"""The clients of this node: what they ask, and what the node answers itself.
+
+A client is trusted to be the operator or an application of this machine, not to be free of
+mistakes: a request that makes no sense is refused, and the client stays. A message that clients
+never send ends its connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maculaos.addresses import InvalidAddress, parse_address
+from maculaos.discovery.static import TooManyPeers
+from maculaos.effects import CloseClient, Effect, SendToClient
+from maculaos.errors import RemoteProtocolError
+from maculaos.node import answers
+from maculaos.node.events import refusal
+from maculaos.pubsub.interest import TooManySubscriptions
+from maculaos.pubsub.topics import InvalidTopic
+from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod
+from maculaos.rpc.pending import Party, Side
+from maculaos.rpc.providers import TooManyMethods
+from maculaos.wire.messages import (
+    Message,
+    Publish,
+    RpcCall,
+    RpcError,
+    RpcRegister,
+    RpcResult,
+    RpcUnregister,
+    Subscribe,
+    Unsubscribe,
+)
+from maculaos.wire.registry import ErrorCode, RpcErrorCode
+from maculaos.wire.values import Value, decode_value, encode_value
+
+if TYPE_CHECKING:
+    from maculaos.node.cores import Cores
+
+
+class InvalidRequest(RemoteProtocolError):
+    """A client asks the node for something that it does not answer."""
+
+
+class Clients:
+    """At most ``limit`` clients; ``started_at`` and ``now`` are monotonic seconds."""
+
+    def __init__(self, cores: Cores, limit: int, software: str, started_at: float) -> None:
+        self._cores = cores
+        self._limit = limit
+        self._started_at = started_at
+        self._clients: dict[int, None] = {}
+        self._answers = {
+            "macula.ping": lambda: answers.ping(cores.membership.me),
+            "macula.version": lambda: answers.version(software),
+            "macula.members": lambda: answers.members(cores.membership, cores.links),
+            "macula.topology": lambda: answers.topology(cores.membership, cores.links),
+        }
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def up(self, client: int) -> list[Effect]:
+        """A client connected."""
+        if len(self._clients) >= self._limit:
+            return [CloseClient(client, ErrorCode.LIMIT_EXCEEDED, f"{self._limit} clients already")]
+        self._clients[client] = None
+        return []
+
+    def down(self, client: int) -> list[Effect]:
+        """A client is gone, with its subscriptions, methods and calls."""
+        if self._clients.pop(client, self) is self:
+            return []
+        return [*self._cores.events.client_down(client), *self._cores.calls.client_down(client)]
+
+    def close_all(self) -> list[Effect]:
+        """The node goes away."""
+        closed = [CloseClient(each, ErrorCode.SHUTTING_DOWN, "leaving") for each in self._clients]
+        self._clients.clear()
+        return list(closed)
+
+    def receive(self, client: int, message: Message, now: float) -> list[Effect]:
+        """A client says something."""
+        if client not in self._clients:
+            self._cores.counters.messages_ignored += 1
+            return []
+        match message:
+            case Publish():
+                return self._cores.events.publish(client, message)
+            case RpcResult() | RpcError():
+                return self._cores.calls.answer(Party(Side.CLIENT, client), message)
+            case RpcCall():
+                return self._call(client, message, now)
+            case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
+                return self._change_interest(client, message)
+            case _:
+                detail = f"clients do not send {type(message).__name__}"
+                closed = CloseClient(client, ErrorCode.MALFORMED, detail)
+                return [*self.down(client), closed]
+
+    def _change_interest(
+        self, client: int, message: Subscribe | Unsubscribe | RpcRegister | RpcUnregister
+    ) -> list[Effect]:
+        events, calls = self._cores.events, self._cores.calls
+        try:
+            match message:
+                case Subscribe():
+                    return events.subscribe(client, message.topics)
+                case Unsubscribe():
+                    return events.unsubscribe(client, message.topics)
+                case RpcRegister():
+                    return calls.register(client, message.methods)
+                case RpcUnregister():
+                    return calls.unregister(client, message.methods)
+        except (InvalidTopic, InvalidMethod, TooManySubscriptions, TooManyMethods) as error:
+            return [refusal(client, error)]
+
+    def _call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
+        if not message.method.startswith(OWN_PREFIX):
+            return self._cores.calls.call(client, message, now)
+        try:
+            answer, effects = self._answer(message, now)
+        except (RemoteProtocolError, TooManyPeers) as error:
+            invalid = RpcError(message.call, RpcErrorCode.INVALID_REQUEST, str(error))
+            return [SendToClient(client, invalid)]
+        result = RpcResult(message.call, encode_value(answer))
+        return [SendToClient(client, result), *effects]
+
+    def _answer(self, message: RpcCall, now: float) -> tuple[Value, list[Effect]]:
+        """What the node answers, and what it does; raises ``InvalidRequest``."""
+        if message.method == "macula.join":
+            return self._join(decode_value(message.payload), now)
+        if message.method == "macula.stats":
+            return self._stats(now), []
+        answer = self._answers.get(message.method)
+        if answer is None:
+            raise InvalidRequest(f"the node answers no {message.method}")
+        return answer(), []
+
+    def _join(self, wish: Value, now: float) -> tuple[Value, list[Effect]]:
+        text = wish.get("address") if isinstance(wish, dict) else None
+        if not isinstance(text, str):
+            raise InvalidRequest('macula.join takes {"address": "host:port"}')
+        try:
+            address = str(parse_address(text))
+        except InvalidAddress as error:
+            raise InvalidRequest(str(error)) from error
+        self._cores.dialler.join(address, now)
+        return {"address": address}, self._cores.dialler.dial_due(now, len(self._cores.links))
+
+    def _stats(self, now: float) -> Value:
+        cores = self._cores
+        return {
+            "uptime_s": round(now - self._started_at, 3),
+            "members": answers.members_by_health(cores.membership),
+            "links": len(cores.links),
+            "clients": len(self._clients),
+            "subscriptions": len(cores.events.clients),
+            "methods": len(cores.calls.clients),
+            "pending_calls": len(cores.calls.pending),
+            "counters": answers.counted(cores.counters),
+        }

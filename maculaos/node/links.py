@@ -1,0 +1,78 @@
+"""The links of this node, one for each linked peer, and how two of one pair settle.
+
+Both ends decide alike without talking: of two simultaneous dials the one by the smaller node id
+stays. A link that comes long after the other is no simultaneous dial but a peer that lost the old
+one, or started again: then the newer wins, and nobody is locked out until a timeout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from maculaos.identity import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from maculaos.identity import NodeId
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One established link; ``since`` is in monotonic seconds."""
+
+    number: int
+    peer: Identity
+    is_outbound: bool
+    since: float
+    # What this node dialled, or would dial, to get this link.
+    addresses: dict[str, None] = field(default_factory=dict)
+
+
+class Links:
+    """Links by number and by peer; ``simultaneous_s`` is how long two dials may overlap."""
+
+    def __init__(self, me: NodeId, simultaneous_s: float) -> None:
+        self._me = me
+        self._simultaneous_s = simultaneous_s
+        self._by_number: dict[int, Link] = {}
+        self._by_peer: dict[NodeId, Link] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._by_number.values())
+
+    @property
+    def numbers(self) -> Collection[int]:
+        """The numbers of all links."""
+        return self._by_number.keys()
+
+    def get(self, number: int) -> Link | None:
+        """The link of that number, if it is up."""
+        return self._by_number.get(number)
+
+    def to(self, node_id: NodeId) -> Link | None:
+        """The link to that peer, if there is one."""
+        return self._by_peer.get(node_id)
+
+    def add(self, link: Link) -> None:
+        """Keep a link; its peer must have none."""
+        self._by_number[link.number] = link
+        self._by_peer[link.peer.node_id] = link
+
+    def remove(self, link: Link) -> None:
+        """Forget a link."""
+        self._by_number.pop(link.number, None)
+        if self._by_peer.get(link.peer.node_id) is link:
+            del self._by_peer[link.peer.node_id]
+
+    def loser(self, old: Link, new: Link) -> Link:
+        """Which of two links to one peer is to be closed."""
+        is_same_dialler = old.is_outbound == new.is_outbound
+        if is_same_dialler or new.since - old.since > self._simultaneous_s:
+            return old
+        keeps_outbound = self._me < new.peer.node_id
+        return old if new.is_outbound == keeps_outbound else new

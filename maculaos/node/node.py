@@ -1,0 +1,206 @@
+"""One mesh node, without its sockets: every event comes in by a method, effects come out.
+
+``now`` is always monotonic seconds. Whoever carries out the effects asks ``next_deadline`` after
+each call and calls ``advance`` by then. What peers and clients say is judged here: a peer that
+breaks the protocol loses its link, and the node goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from maculaos.effects import CloseLink, Effect, Note
+from maculaos.errors import MaculaError, RemoteProtocolError
+from maculaos.identity import short
+from maculaos.node.clients import Clients
+from maculaos.node.cores import make_cores
+from maculaos.node.links import Link
+from maculaos.node.peers import Peers
+from maculaos.node.sayings import check_addresses
+from maculaos.swim.rumour import Health, Rumour
+from maculaos.wire.registry import ErrorCode
+
+if TYPE_CHECKING:
+    import random
+
+    from maculaos.identity import Identity
+    from maculaos.settings import NodeSettings
+    from maculaos.wire.messages import Message
+
+
+class Node:
+    """The decider of one node; see ``maculaos.effects`` for what it asks to be done."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: NodeSettings,
+        rng: random.Random,
+        now: float,
+        software: str,
+    ) -> None:
+        self._identity = identity
+        self._link_limit = settings.limits.links
+        self._cores = make_cores(identity, settings, rng, now)
+        self._clients = Clients(self._cores, settings.limits.clients, software, now)
+        self._peers = Peers(self._cores, settings.limits.members)
+        self._has_left = False
+
+    def link_up(
+        self,
+        link: int,
+        peer: Identity,
+        addresses: tuple[str, ...],
+        is_outbound: bool,
+        now: float,
+        dialled: str | None = None,
+    ) -> list[Effect]:
+        """A link to an authenticated peer is up.
+
+        ``addresses`` is what the peer advertises in its handshake; ``dialled`` is what this node
+        dialled to get the link. Without it the node finds out, at worst by dialling once more.
+        """
+        cores = self._cores
+        if is_outbound:
+            dialled = cores.dialler.dialled_by(addresses, dialled)
+        refusal = self._refusal(link, peer)
+        if refusal is not None:
+            if refusal.code is ErrorCode.SELF_DIALLED:
+                cores.dialler.not_a_peer(dialled)
+            elif dialled is not None:
+                cores.dialler.failed(dialled, now)
+            cores.counters.links_refused += 1
+            return [refusal]
+        try:
+            rumour = Rumour(0, Health.ALIVE, check_addresses(addresses), peer.name, peer.node_id)
+        except RemoteProtocolError as error:
+            return [CloseLink(link, ErrorCode.MALFORMED, str(error))]
+        new = Link(link, peer, is_outbound, now)
+        aliases = () if dialled is None else (dialled,)
+        return self._settle(new, rumour, aliases, now)
+
+    def link_down(self, link: int, reason: str, now: float) -> list[Effect]:
+        """A link is gone, whoever ended it; one that the node closed itself may be named too."""
+        held = self._cores.links.get(link)
+        if held is None:
+            return []
+        note = Note("link_down", (*_facts(held.peer), ("reason", reason)))
+        return [note, *self._peers.unlink(held, now)]
+
+    def dial_failed(self, address: str, reason: str, now: float) -> list[Effect]:
+        """A dial that the node asked for came to nothing."""
+        note = Note("dial_failed", (("address", address), ("reason", reason)))
+        missing = self._cores.dialler.failed(address, now)
+        if missing is None:
+            return [note]
+        requests = self._cores.membership.unreachable(missing, now)
+        return [note, *self._peers.carry(requests, now)]
+
+    def receive(self, link: int, message: Message, now: float) -> list[Effect]:
+        """A peer says something."""
+        held = self._cores.links.get(link)
+        if held is None:
+            self._cores.counters.messages_ignored += 1
+            return []
+        try:
+            return self._peers.receive(held, message, now)
+        except MaculaError as error:
+            return self._cut(held, error, now)
+
+    def client_up(self, client: int, now: float) -> list[Effect]:
+        """A client connected to this node."""
+        del now  # in the interface so that every event has its time
+        if self._has_left:
+            self._clients.up(client)
+            return self._clients.close_all()
+        return self._clients.up(client)
+
+    def client_down(self, client: int, now: float) -> list[Effect]:
+        """A client is gone."""
+        del now
+        return self._clients.down(client)
+
+    def receive_from_client(self, client: int, message: Message, now: float) -> list[Effect]:
+        """A client says something."""
+        return self._clients.receive(client, message, now)
+
+    def set_peers(self, peers: tuple[str, ...], now: float) -> list[Effect]:
+        """The configured addresses changed; links that are up stay."""
+        self._cores.dialler.configure(peers, now)
+        return self._dial(now)
+
+    def leave(self, now: float) -> list[Effect]:
+        """Go away for good: tell every peer, then close every link and client."""
+        if self._has_left:
+            return []
+        self._has_left = True
+        effects = self._peers.carry(self._cores.membership.leave(), now)
+        for link in tuple(self._cores.links):
+            effects.append(CloseLink(link.number, ErrorCode.SHUTTING_DOWN, "leaving"))
+            self._cores.links.remove(link)
+        return [*effects, *self._clients.close_all()]
+
+    def advance(self, now: float) -> list[Effect]:
+        """Do what is due by now."""
+        if self._has_left:
+            return []
+        effects = self._peers.carry(self._cores.membership.advance(now), now)
+        effects += self._cores.calls.advance(now)
+        return [*effects, *self._dial(now)]
+
+    def next_deadline(self) -> float:
+        """When ``advance`` has something to do; infinity after ``leave``."""
+        if self._has_left:
+            return math.inf
+        cores = self._cores
+        return min(
+            cores.membership.next_deadline(),
+            cores.calls.pending.next_deadline(),
+            cores.dialler.next_deadline(),
+        )
+
+    def _refusal(self, link: int, peer: Identity) -> CloseLink | None:
+        """Why this node does not want that link, if so."""
+        links = self._cores.links
+        if self._has_left:
+            return CloseLink(link, ErrorCode.SHUTTING_DOWN, "leaving")
+        if peer.node_id == self._identity.node_id:
+            return CloseLink(link, ErrorCode.SELF_DIALLED, "this is the same node")
+        if peer.realm != self._identity.realm:
+            return CloseLink(link, ErrorCode.WRONG_REALM, f"this is realm {self._identity.realm}")
+        if len(links) >= self._link_limit and links.to(peer.node_id) is None:
+            return CloseLink(link, ErrorCode.LIMIT_EXCEEDED, f"{self._link_limit} links already")
+        return None
+
+    def _settle(
+        self, new: Link, rumour: Rumour, aliases: tuple[str, ...], now: float
+    ) -> list[Effect]:
+        """Keep one link to that peer: the new one or the one there is."""
+        links = self._cores.links
+        old = links.to(new.peer.node_id)
+        if old is None:
+            return self._peers.link(new, rumour, aliases, now)
+        loser = links.loser(old, new)
+        closed = CloseLink(loser.number, ErrorCode.DUPLICATE_LINK, "there is another link")
+        if loser is new:
+            self._cores.dialler.linked(old, aliases, now)
+            return [closed]
+        replaced = self._peers.replace(old, new)
+        return [closed, *replaced, *self._peers.link(new, rumour, aliases, now)]
+
+    def _cut(self, link: Link, error: MaculaError, now: float) -> list[Effect]:
+        """A peer broke the protocol: end the link, and go on."""
+        self._cores.counters.peers_malformed += 1
+        facts = (*_facts(link.peer), ("error", str(error)))
+        closed = CloseLink(link.number, ErrorCode.MALFORMED, str(error))
+        return [Note("peer_malformed", facts), closed, *self._peers.unlink(link, now)]
+
+    def _dial(self, now: float) -> list[Effect]:
+        if self._has_left:
+            return []
+        return self._cores.dialler.dial_due(now, len(self._cores.links))
+
+
+def _facts(peer: Identity) -> tuple[tuple[str, str], ...]:
+    return (("peer", peer.name), ("node_id", short(peer.node_id)))

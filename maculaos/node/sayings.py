@@ -1,0 +1,54 @@
+"""Rumours as the wire carries them, and back; what a peer says is checked here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from maculaos.addresses import InvalidAddress, parse_address
+from maculaos.errors import RemoteProtocolError
+from maculaos.identity import NODE_ID_SIZE, InvalidIdentity, NodeId, check_name
+from maculaos.swim.rumour import MAX_INCARNATION, Health, Rumour
+from maculaos.wire.messages import Rumour as Saying
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_ADDRESSES: Final = 8
+
+
+def to_wire(rumours: Iterable[Rumour]) -> tuple[Saying, ...]:
+    """The wire form of rumours."""
+    return tuple(
+        Saying(each.node_id, each.name, each.addresses, each.incarnation, int(each.health))
+        for each in rumours
+    )
+
+
+def from_wire(sayings: tuple[Saying, ...], limit: int) -> tuple[Rumour, ...]:
+    """The rumours a peer sent; raises ``RemoteProtocolError`` for absurd ones, or too many."""
+    if len(sayings) > limit:
+        raise RemoteProtocolError(f"{len(sayings)} rumours at once, at most {limit} are taken")
+    return tuple(_check(saying) for saying in sayings)
+
+
+def check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a peer advertises if it can be dialled; raise ``RemoteProtocolError`` if not."""
+    if len(addresses) > MAX_ADDRESSES:
+        raise RemoteProtocolError(f"{len(addresses)} addresses, at most {MAX_ADDRESSES} are taken")
+    try:
+        return tuple(str(parse_address(address)) for address in addresses)
+    except InvalidAddress as error:
+        raise RemoteProtocolError(str(error)) from error
+
+
+def _check(saying: Saying) -> Rumour:
+    if len(saying.node_id) != NODE_ID_SIZE:
+        raise RemoteProtocolError(f"a node id of {len(saying.node_id)} bytes")
+    if not 0 <= saying.incarnation <= MAX_INCARNATION:
+        raise RemoteProtocolError(f"incarnation {saying.incarnation}")
+    try:
+        name, health = check_name(saying.name), Health(saying.health)
+    except (InvalidIdentity, ValueError) as error:
+        raise RemoteProtocolError(str(error)) from error
+    addresses = check_addresses(saying.addresses)
+    return Rumour(saying.incarnation, health, addresses, name, NodeId(saying.node_id))

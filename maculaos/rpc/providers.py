@@ -1,0 +1,78 @@
+"""Providers: which sources answer which methods, taken in turn; a source is a number."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from maculaos.errors import MaculaError
+from maculaos.rpc.methods import check_method
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+class TooManyMethods(MaculaError):
+    """More registrations than this table may hold."""
+
+
+class Providers:
+    """Registrations of numbered sources, at most ``limit`` of them; looked up by method."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._sources_of: dict[str, deque[int]] = {}
+        self._methods_of: dict[int, dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def methods(self) -> Collection[str]:
+        """Every method that somebody answers."""
+        return self._sources_of.keys()
+
+    def choose(self, method: str) -> int | None:
+        """The source whose turn it is; ``None`` if nobody answers ``method``."""
+        turns = self._sources_of.get(method)
+        if not turns:
+            return None
+        chosen = turns[0]
+        turns.rotate(-1)
+        return chosen
+
+    def add(self, source: int, methods: Iterable[str]) -> tuple[str, ...]:
+        """Register ``source``; return the methods that nobody answered before.
+
+        All or nothing: raises ``InvalidMethod`` or ``TooManyMethods`` and changes nothing.
+        """
+        held = self._methods_of.get(source, {})
+        added = dict.fromkeys(check_method(method) for method in methods if method not in held)
+        if self._size + len(added) > self._limit:
+            raise TooManyMethods(f"more than {self._limit} registered methods")
+        fresh = tuple(method for method in added if method not in self._sources_of)
+        for method in added:
+            self._sources_of.setdefault(method, deque()).append(source)
+            self._methods_of.setdefault(source, {})[method] = None
+        self._size += len(added)
+        return fresh
+
+    def remove(self, source: int, methods: Iterable[str]) -> tuple[str, ...]:
+        """Unregister ``source``; return the methods that nobody answers any more."""
+        held = self._methods_of.get(source, {})
+        removed = [method for method in dict.fromkeys(methods) if method in held]
+        for method in removed:
+            del held[method]
+            self._sources_of[method].remove(source)
+        self._size -= len(removed)
+        if not held:
+            self._methods_of.pop(source, None)
+        orphaned = tuple(method for method in removed if not self._sources_of[method])
+        for method in orphaned:
+            del self._sources_of[method]
+        return orphaned
+
+    def drop(self, source: int) -> tuple[str, ...]:
+        """Forget ``source``; return the methods that nobody answers any more."""
+        return self.remove(source, tuple(self._methods_of.get(source, ())))

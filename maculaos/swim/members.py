@@ -1,0 +1,84 @@
+"""The members table: what this node believes of every other node, and for how long.
+
+It merges; it sends nothing and suspects nobody. A member that is gone stays as a tombstone for a
+while, so that old good news does not raise the dead. Bad news about a stranger is not taken up:
+otherwise nodes would tell each other of the dead for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from maculaos.swim.rumour import Health, Rumour, believe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maculaos.identity import NodeId
+
+
+class Members:
+    """At most ``limit`` other nodes; ``tombstone_s`` is in seconds."""
+
+    def __init__(self, limit: int, tombstone_s: float) -> None:
+        self._limit = limit
+        self._tombstone_s = tombstone_s
+        self._members: dict[NodeId, Rumour] = {}
+        # When each tombstone expires; all last equally long, so the first is the earliest.
+        self._tombstones: dict[NodeId, float] = {}
+        self.refused = 0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Rumour]:
+        return iter(self._members.values())
+
+    def get(self, node_id: NodeId) -> Rumour | None:
+        """What is believed of that node, if it is known."""
+        return self._members.get(node_id)
+
+    def count_present(self) -> int:
+        """How many are alive or suspected."""
+        return len(self._members) - len(self._tombstones)
+
+    def is_news(self, heard: Rumour) -> bool:
+        """Whether believing ``heard`` would change the table."""
+        held = self._members.get(heard.node_id)
+        if held is not None:
+            return believe(held, heard) != held
+        if heard.health.is_gone:
+            return False
+        if len(self._members) >= self._limit:
+            self.refused += 1
+            return False
+        return True
+
+    def put(self, rumour: Rumour, now: float) -> Rumour | None:
+        """Hold ``rumour`` from now on; return what was held before."""
+        before = self._members.get(rumour.node_id)
+        self._members[rumour.node_id] = rumour
+        if not rumour.health.is_gone:
+            self._tombstones.pop(rumour.node_id, None)
+        elif before is None or not before.health.is_gone:
+            self._tombstones[rumour.node_id] = now + self._tombstone_s
+        return before
+
+    def bury(self, now: float) -> list[Rumour]:
+        """Forget those whose tombstone has expired; return them."""
+        expired = [node for node, deadline in self._tombstones.items() if deadline <= now]
+        for node in expired:
+            del self._tombstones[node]
+        return [self._members.pop(node) for node in expired]
+
+    def next_deadline(self) -> float:
+        """When the first tombstone expires; infinity if there is none."""
+        return next(iter(self._tombstones.values()), math.inf)
+
+    def count_by_health(self) -> dict[Health, int]:
+        """How many members there are of each health."""
+        counts = dict.fromkeys(Health, 0)
+        for member in self._members.values():
+            counts[member.health] += 1
+        return counts

@@ -1,0 +1,1 @@
+"""What the graph of links looks like from one node. A value; it changes no link."""

@@ -1,0 +1,120 @@
+"""Events and calls across a mesh: exactly the subscribers, exactly once; calls always end."""
+
+from __future__ import annotations
+
+import pytest
+
+from maculaos.wire.messages import (
+    Event,
+    Publish,
+    RpcCall,
+    RpcError,
+    RpcRegister,
+    RpcResult,
+    Subscribe,
+    Unsubscribe,
+)
+from maculaos.wire.registry import RpcErrorCode
+from maculaos.wire.values import encode_value
+from simulation.world import World, start_mesh
+
+pytestmark = pytest.mark.simulation
+
+
+def mesh_with_clients(size: int, seed: int) -> tuple[World, tuple[str, ...]]:
+    world = World(seed)
+    names = start_mesh(world, size)
+    for name in names:
+        world.connect_client(name)
+    world.run_until_true(lambda: world.is_full_mesh(*names), within_s=60.0)
+    return world, names
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_publish_reaches_exactly_the_subscribers_once_and_in_order(seed: int) -> None:
+    world, names = mesh_with_clients(7, seed)
+    wanting = names[::2]
+    for name in wanting:
+        world.say(name, Subscribe(("news",)))
+    world.run_for(1.0)
+    payloads = [encode_value(number) for number in range(50)]
+    for number, payload in enumerate(payloads):
+        world.say("n1", Publish(number, "news", payload))
+    world.run_for(5.0)
+    for name in names:
+        events = [each for each in world.heard(name, Event) if isinstance(each, Event)]
+        expected = payloads if name in wanting else []
+        assert [each.payload for each in events] == expected, (name, world.replay)
+
+
+def test_who_unsubscribed_hears_no_more() -> None:
+    world, _ = mesh_with_clients(3, seed=1)
+    world.say("n3", Subscribe(("news",)))
+    world.run_for(1.0)
+    world.say("n3", Unsubscribe(("news",)))
+    world.run_for(1.0)
+    world.say("n1", Publish(1, "news", encode_value(1)))
+    world.run_for(1.0)
+    assert world.heard("n3", Event) == [], world.replay
+
+
+def test_a_subscriber_that_restarts_is_reached_again() -> None:
+    world, names = mesh_with_clients(3, seed=2)
+    world.kill("n3")
+    world.start("n3", peers=(world.hosts["n1"].address,))
+    world.connect_client("n3")
+    world.say("n3", Subscribe(("news",)))
+    world.run_until_true(lambda: world.is_full_mesh(*names), 30.0)
+    world.run_for(1.0)
+    world.say("n1", Publish(1, "news", encode_value(1)))
+    world.run_for(1.0)
+    assert len(world.heard("n3", Event)) == 1, world.replay
+
+
+def answer_calls(world: World, name: str) -> None:
+    """The provider's client answers every call with the payload it came with."""
+    for call in world.heard(name, RpcCall):
+        assert isinstance(call, RpcCall)
+        world.say(name, RpcResult(call.call, call.payload))
+
+
+def test_a_call_is_answered_from_another_node() -> None:
+    world, _ = mesh_with_clients(3, seed=3)
+    world.say("n2", RpcRegister(("echo",)))
+    world.run_for(1.0)
+    world.say("n1", RpcCall(9, "echo", 5000, b"", encode_value("hi")))
+    world.run_for(1.0)
+    answer_calls(world, "n2")
+    world.run_for(1.0)
+    assert world.heard("n1", RpcResult) == [RpcResult(9, encode_value("hi"))], world.replay
+
+
+def test_a_call_that_nobody_answers_fails_at_once() -> None:
+    world, _ = mesh_with_clients(3, seed=4)
+    world.say("n1", RpcCall(9, "echo", 5000, b"", encode_value("hi")))
+    (error,) = world.heard("n1", RpcError)
+    assert isinstance(error, RpcError)
+    assert error.code == RpcErrorCode.NO_PROVIDER
+
+
+def test_a_killed_provider_is_told_long_before_the_deadline() -> None:
+    world, _ = mesh_with_clients(3, seed=5)
+    world.say("n2", RpcRegister(("echo",)))
+    world.run_for(1.0)
+    world.say("n1", RpcCall(9, "echo", 60_000, b"", encode_value("hi")))
+    world.kill("n2")
+    took_s = world.run_until_true(lambda: bool(world.heard("n1", RpcError)), within_s=15.0)
+    (error,) = world.heard("n1", RpcError)
+    assert isinstance(error, RpcError)
+    assert error.code == RpcErrorCode.PROVIDER_LOST, (took_s, world.replay)
+
+
+def test_a_provider_that_does_not_answer_costs_the_deadline() -> None:
+    world, _ = mesh_with_clients(3, seed=6)
+    world.say("n2", RpcRegister(("echo",)))
+    world.run_for(1.0)
+    world.say("n1", RpcCall(9, "echo", 500, b"", encode_value("hi")))
+    world.run_for(0.6)
+    (error,) = world.heard("n1", RpcError)
+    assert isinstance(error, RpcError)
+    assert error.code == RpcErrorCode.DEADLINE_EXCEEDED, world.replay
