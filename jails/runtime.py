@@ -6,13 +6,21 @@ machine, it does not remember. Operations block; the reconciler calls them from 
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from jails.spec import JailFacts, JailSpec
+    from jails.spec import JailFacts, JailFile, JailSpec
+
+# A DNS label: the name also serves as host name and as directory.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+# Configuration, keys and the like; anything larger has no business in a spec.
+MOST_FILE_BYTES = 16 * 1024 * 1024
+MOST_FILES = 1_000
 
 
 class JailError(Exception):
@@ -63,3 +71,51 @@ class Runtime(Protocol):
     def logs(self, name: str, lines: int) -> list[str]:
         """The last lines that the program wrote, oldest first; empty for an unknown jail."""
         ...
+
+
+def is_jail_name(name: str) -> bool:
+    """Whether ``name`` can be a jail's: a DNS label of at most 32 characters."""
+    return _NAME.fullmatch(name) is not None
+
+
+def refuse_bad_spec(spec: JailSpec) -> None:
+    """Raise ``JailError`` if no runtime could run ``spec``, whatever the machine looks like."""
+    if not is_jail_name(spec.name):
+        raise JailError(
+            repr(spec.name), "is no name for a jail", "use at most 32 of a-z, 0-9 and - inside"
+        )
+    words = (*spec.command, *spec.environment.keys(), *spec.environment.values())
+    if not spec.command or not spec.command[0] or any("\0" in word for word in words):
+        raise JailError(spec.name, "has no command that can be run", "name a program")
+    if any(not key or "=" in key for key in spec.environment):
+        raise JailError(spec.name, "has an environment variable without a name, or with = in it")
+    _refuse_bad_files(spec)
+
+
+def _refuse_bad_files(spec: JailSpec) -> None:
+    paths = [file.path for file in spec.files]
+    if len(paths) > MOST_FILES:
+        raise JailError(spec.name, f"has more than {MOST_FILES} files")
+    folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents}
+    if len(set(paths)) < len(paths) or folders & set(paths):
+        raise JailError(spec.name, "has two files in one place", "give each its own path")
+    for file in spec.files:
+        if not _is_placeable(file):
+            raise JailError(
+                spec.name,
+                f"cannot place the file {file.path!r}",
+                f"use a plain relative path without .., a mode up to 0777, at most "
+                f"{MOST_FILE_BYTES >> 20} MiB",
+            )
+
+
+def _is_placeable(file: JailFile) -> bool:
+    path = PurePosixPath(file.path)
+    is_inside = not path.is_absolute() and ".." not in path.parts and "\0" not in file.path
+    is_plain = bool(path.parts) and str(path) == file.path
+    return (
+        is_inside
+        and is_plain
+        and 0 <= file.mode <= 0o777
+        and len(file.content) <= (MOST_FILE_BYTES)
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Protocol
 
@@ -44,6 +43,9 @@ class SystemClock:
 
     async def wait(self, seconds: float) -> None:
         """See ``Clock.wait``."""
+        # Loaded by whoever waits: a small program that only reads the clock stays small.
+        import asyncio
+
         await asyncio.sleep(seconds)
 
 
@@ -69,5 +71,7 @@ class FakeClock:
 
     async def wait(self, seconds: float) -> None:
         """Move on by that much, and let other tasks run once."""
+        import asyncio
+
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import re
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maculaos.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -20,19 +20,29 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
 
     The file has ``mode`` before any content is in it, so a secret is never readable by others.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # A name of our own making, not tempfile's, which would load a dozen modules into every keeper.
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
     sync_directory(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what killed writers of ``path`` left beside it; only when none is at work."""
+    leftover = re.compile(re.escape(f".{path.name}.") + r"\d+\.[0-9a-f]{8}")
+    for name in os.listdir(path.parent):
+        if leftover.fullmatch(name):
+            (path.parent / name).unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -1,0 +1,167 @@
+"""Jails that exist only in memory: the same contract, for tests of whoever drives a runtime.
+
+A test says what goes wrong (``fail_next_ensure``, ``crash``, ``orphan``, ``tamper``) and reads in
+``started`` and ``ended`` what was done. Nothing runs, and no file is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jails.runtime import JailError, is_jail_name, refuse_bad_spec
+from jails.spec import JailFacts, JailSpec, JailState, RestartPolicy, digest_of_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIRST_PID = 1_000
+_MOST_LINES = 1_000
+_KEPT = (JailState.RUNNING, JailState.BACKING_OFF)
+_WITH_PROCESS = (JailState.RUNNING, JailState.ORPHANED)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Jail:
+    """One jail; ``files`` are those of the spec, as they would lie on disk now."""
+
+    spec: JailSpec
+    state: JailState = JailState.STOPPED
+    files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    pid: int = 0
+    started_at: float = 0.0
+    restarts: int = 0
+    last_exit: str = ""
+    written: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
+
+
+class MemoryRuntime:
+    """A ``Runtime`` in memory. Its time is a count of starts, so a run repeats exactly."""
+
+    def __init__(self, root: Path = Path("/nonexistent/jails")) -> None:
+        self._root = root
+        self._jails: dict[str, _Jail] = {}
+        self._failures: dict[str, str] = {}
+        # Names, in order: every start (restarts too), and every program that was made to end.
+        self.started: list[str] = []
+        self.ended: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """See ``Runtime.name``."""
+        return "memory"
+
+    def look(self) -> Mapping[str, JailFacts]:
+        """See ``Runtime.look``."""
+        return {name: _facts(name, self._jails[name]) for name in sorted(self._jails)}
+
+    def ensure(self, spec: JailSpec) -> None:
+        """See ``Runtime.ensure``."""
+        refuse_bad_spec(spec)
+        self._fail_if_told(spec.name)
+        jail = self._jails.setdefault(spec.name, _Jail(spec=spec))
+        is_kept = jail.state in _KEPT and jail.spec.program_digest() == spec.program_digest()
+        if not is_kept:
+            self._end(spec.name, jail)
+            jail.spec, jail.restarts, jail.last_exit = spec, 0, ""
+        _place(jail, spec)
+        if not is_kept:
+            self._start(spec.name, jail)
+
+    def update_files(self, spec: JailSpec) -> None:
+        """See ``Runtime.update_files``; raises ``JailError`` if there is no such jail."""
+        refuse_bad_spec(spec)
+        if spec.name not in self._jails:
+            raise JailError(spec.name, "there is no such jail", "start it first")
+        _place(self._jails[spec.name], spec)
+
+    def stop(self, name: str) -> None:
+        """See ``Runtime.stop``."""
+        if name in self._jails:
+            self._end(name, self._jails[name])
+
+    def remove(self, name: str) -> None:
+        """See ``Runtime.remove``."""
+        self.stop(name)
+        self._jails.pop(name, None)
+
+    def data_path(self, name: str) -> Path:
+        """See ``Runtime.data_path``; there is nothing at it."""
+        if not is_jail_name(name):
+            raise JailError(repr(name), "is no name for a jail")
+        return self._root / name / "data"
+
+    def logs(self, name: str, lines: int) -> list[str]:
+        """See ``Runtime.logs``: what ``write`` put there."""
+        jail = self._jails.get(name)
+        return list(jail.written)[-lines:] if jail and lines > 0 else []
+
+    def fail_next_ensure(self, name: str, what: str = "ended at once") -> None:
+        """Let the next ``ensure`` of that jail raise ``JailError``, once, and change nothing."""
+        self._failures[name] = what
+
+    def crash(self, name: str, last_exit: str = "killed by SIGKILL") -> None:
+        """Let the program end; its policy says whether ``restart`` may follow."""
+        jail = self._jails[name]
+        is_over = jail.spec.restart.policy is RestartPolicy.NEVER
+        jail.state = JailState.FAILED if is_over else JailState.BACKING_OFF
+        jail.last_exit = last_exit
+
+    def restart(self, name: str) -> None:
+        """Let the supervisor start a crashed program again."""
+        jail = self._jails[name]
+        if jail.state is JailState.BACKING_OFF:
+            jail.restarts += 1
+            self._start(name, jail)
+
+    def orphan(self, name: str) -> None:
+        """Let the supervisor vanish; the program goes on if there is one."""
+        jail = self._jails[name]
+        had_program = jail.state in _WITH_PROCESS
+        jail.state = JailState.ORPHANED if had_program else JailState.STOPPED
+
+    def tamper(self, name: str, path: str, content: bytes) -> None:
+        """Let somebody change a file of the spec behind the runtime's back."""
+        jail = self._jails[name]
+        jail.files[path] = (content, jail.files[path][1])
+
+    def write(self, name: str, line: str) -> None:
+        """Let the program write a line."""
+        self._jails[name].written.append(line)
+
+    def _fail_if_told(self, name: str) -> None:
+        what = self._failures.pop(name, None)
+        if what is not None:
+            raise JailError(name, what)
+
+    def _start(self, name: str, jail: _Jail) -> None:
+        self.started.append(name)
+        jail.state = JailState.RUNNING
+        jail.pid = _FIRST_PID + len(self.started)
+        jail.started_at = float(len(self.started))
+
+    def _end(self, name: str, jail: _Jail) -> None:
+        if jail.state in _WITH_PROCESS:
+            self.ended.append(name)
+            jail.last_exit = "killed by SIGTERM"
+        jail.state = JailState.STOPPED
+
+
+def _place(jail: _Jail, spec: JailSpec) -> None:
+    jail.files = {file.path: (file.content, file.mode) for file in spec.files}
+
+
+def _facts(name: str, jail: _Jail) -> JailFacts:
+    has_process = jail.state in _WITH_PROCESS
+    return JailFacts(
+        name=name,
+        state=jail.state,
+        program_digest=jail.spec.program_digest(),
+        files_digest=digest_of_files(jail.files),
+        pid=jail.pid if has_process else None,
+        started_at=jail.started_at if has_process else None,
+        restarts=jail.restarts,
+        last_exit=jail.last_exit,
+    )

@@ -1,0 +1,316 @@
+"""Jails as plain processes: the runtime that works on any machine.
+
+Each jail is a directory (``jails.keeper.records``) and, while it runs, a keeper process with the
+program as its child. This runtime remembers nothing: it reads the directory and looks at the
+processes, so a new one, in another process, sees and does the same. It keeps programs apart
+only by directory, environment and process group; it does not isolate them from each other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jails.keeper.ending import Ending
+from jails.keeper.output import last_lines, log_size
+from jails.keeper.placing import digest_on_disk, place_files, remove_files
+from jails.keeper.records import Assignment, JailDirectory, Report
+from jails.runtime import JailError, is_jail_name, refuse_bad_spec
+from jails.spec import JailFacts, JailState
+from maculaos.host.commands import CommandFailed, SystemRunner
+from maculaos.host.files import AlreadyLocked, make_private_directory
+from maculaos.host.locks import locked_directory
+from maculaos.host.processes import system_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from jails.spec import JailSpec
+    from maculaos.host.clock import Clock
+    from maculaos.host.commands import CommandRunner
+    from maculaos.host.processes import ProcessTable
+
+# Exit statuses of ``python -m jails.keeper``.
+_PROGRAM_ENDED = 3
+_LAUNCH_REFUSED = 4
+_TAIL_LINES = 8
+_LOOK_AGAIN_S = 0.02
+_KEPT = (JailState.RUNNING, JailState.BACKING_OFF)
+_ALIVE = (*_KEPT, JailState.ORPHANED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSettings:
+    """Deadlines and bounds of the process runtime."""
+
+    # Until a keeper has the program running: longer forgives a slow machine.
+    start_deadline_s: float = 20.0
+    # A program that ends within this counts as ended at once; every start takes that long.
+    settle_s: float = 0.1
+    # Until another process that works on the same jail must be done.
+    busy_deadline_s: float = 60.0
+    # The log of each jail, and its predecessor, are at most this large.
+    log_bytes: int = 1024 * 1024
+
+
+class ProcessRuntime:
+    """Runs each jail as a supervised process, with its state under ``root`` (made private)."""
+
+    def __init__(
+        self,
+        root: Path,
+        clock: Clock,
+        settings: ProcessSettings | None = None,
+        *,
+        processes: ProcessTable | None = None,
+        runner: CommandRunner | None = None,
+    ) -> None:
+        self._root = root.absolute()
+        self._clock = clock
+        self._settings = settings or ProcessSettings()
+        self._processes = processes or system_processes()
+        self._runner = runner or SystemRunner({"PATH": os.defpath, "LANG": "C.UTF-8"})
+
+    @property
+    def name(self) -> str:
+        """See ``Runtime.name``."""
+        return "process"
+
+    def look(self) -> Mapping[str, JailFacts]:
+        """See ``Runtime.look``. Reads a few small files per jail and takes no lock."""
+        try:
+            names = sorted(filter(is_jail_name, os.listdir(self._root)))
+        except FileNotFoundError:
+            return {}
+        directories = (self._directory(name) for name in names)
+        return {each.name: self._facts(each) for each in directories if each.is_ours()}
+
+    def ensure(self, spec: JailSpec) -> None:
+        """See ``Runtime.ensure``. Returns when the program has run for ``settle_s``.
+
+        Raises ``JailError`` with the last lines of the log if it ended before; its keeper goes
+        on by the restart policy all the same.
+        """
+        refuse_bad_spec(spec)
+        with self._made_and_held(spec.name) as directory:
+            facts = self._facts(directory)
+            is_kept = facts.state in _KEPT
+            if is_kept and facts.program_digest == spec.program_digest():
+                self._place(directory, spec)
+                return
+            self._end(directory)
+            self._place(directory, spec)
+            self._launch(directory, spec)
+
+    def update_files(self, spec: JailSpec) -> None:
+        """See ``Runtime.update_files``; raises ``JailError`` if there is no such jail."""
+        refuse_bad_spec(spec)
+        with self._held(spec.name) as directory:
+            if directory is None:
+                raise JailError(spec.name, "there is no such jail", "start it first")
+            self._place(directory, spec)
+
+    def stop(self, name: str) -> None:
+        """See ``Runtime.stop``; a jail that does not exist is stopped."""
+        with self._held(name) as directory:
+            if directory is not None:
+                self._end(directory)
+
+    def remove(self, name: str) -> None:
+        """See ``Runtime.remove``; a jail that does not exist is removed."""
+        with self._held(name) as directory:
+            if directory is not None:
+                self._end(directory)
+                _delete(directory)
+
+    def data_path(self, name: str) -> Path:
+        """See ``Runtime.data_path``; it need not exist."""
+        if not is_jail_name(name):
+            raise JailError(repr(name), "is no name for a jail")
+        return self._directory(name).data
+
+    def logs(self, name: str, lines: int) -> list[str]:
+        """See ``Runtime.logs``."""
+        if not is_jail_name(name) or not self._directory(name).is_ours():
+            return []
+        return last_lines(self._directory(name).log, lines)
+
+    def _directory(self, name: str) -> JailDirectory:
+        return JailDirectory(self._root / name)
+
+    def _facts(self, directory: JailDirectory) -> JailFacts:
+        assignment, report = directory.assignment(), directory.report()
+        files = assignment.files if assignment else ()
+        state, pid = self._state(report)
+        digest = assignment.program_digest if assignment else ""
+        is_running = pid is not None
+        return JailFacts(
+            name=directory.name,
+            state=state,
+            # What runs counts; what is only on paper counts where nothing runs.
+            program_digest=report.program_digest if report and state in _ALIVE else digest,
+            files_digest=digest_on_disk(directory, files),
+            pid=pid,
+            started_at=report.started_at if report and is_running else None,
+            restarts=report.restarts if report else 0,
+            last_exit=report.last_exit if report else "",
+        )
+
+    def _state(self, report: Report | None) -> tuple[JailState, int | None]:
+        """What a report is worth, by whether those it names still live."""
+        if report is None:
+            return JailState.STOPPED, None
+        program, keeper = report.program, report.keeper
+        pid = program.pid if program and self._processes.is_alive(program) else None
+        if keeper is not None and self._processes.is_alive(keeper):
+            is_between = report.state is JailState.RUNNING and pid is None
+            return (JailState.BACKING_OFF if is_between else report.state), pid
+        if pid is not None:
+            return JailState.ORPHANED, pid
+        is_for_good = report.state is JailState.FAILED
+        return (JailState.FAILED if is_for_good else JailState.STOPPED), None
+
+    def _end(self, directory: JailDirectory) -> None:
+        """Call off any keeper that is on its way, then end what runs, and say so."""
+        assignment = directory.assignment()
+        if assignment is not None:
+            directory.write_assignment(assignment.next_launch())
+        deadline_s = assignment.stop_deadline_s if assignment else 0.0
+        Ending(directory, self._clock, self._processes, deadline_s).run()
+        directory.remove_leftovers()
+        report = directory.report()
+        if report is not None and report.state is not JailState.STOPPED:
+            directory.write_report(_stopped(report))
+
+    def _place(self, directory: JailDirectory, spec: JailSpec) -> None:
+        """Bring the files to what ``spec`` says.
+
+        Old and new ones are on record before any is touched, so a crash forgets none.
+        """
+        before = directory.assignment()
+        assignment = before or self._assignment(spec, launch=0)
+        wanted = tuple(file.path for file in spec.files)
+        stale = tuple(sorted(set(assignment.files) - set(wanted)))
+        if before is None or before.files != (*wanted, *stale):
+            directory.write_assignment(replace(assignment, files=(*wanted, *stale)))
+        remove_files(directory, stale)
+        place_files(directory, spec.files)
+        if stale:
+            directory.write_assignment(replace(assignment, files=wanted))
+
+    def _launch(self, directory: JailDirectory, spec: JailSpec) -> None:
+        """Start a keeper and wait for its news; raises ``JailError``."""
+        before = directory.assignment()
+        launch = before.launch + 1 if before else 1
+        directory.write_assignment(self._assignment(spec, launch))
+        deadline = self._clock.monotonic() + self._settings.start_deadline_s
+        logged = log_size(directory.log)
+        while True:
+            try:
+                self._run_keeper(directory, launch)
+            except CommandFailed as failed:
+                is_refused = failed.exit_status == _LAUNCH_REFUSED
+                # Only a keeper that comes too late can have the lock now, and that for a moment.
+                if is_refused and self._clock.monotonic() < deadline:
+                    self._clock.sleep(_LOOK_AGAIN_S)
+                    continue
+                raise self._did_not_start(directory, failed, logged) from failed
+            return
+
+    def _run_keeper(self, directory: JailDirectory, launch: int) -> None:
+        self._runner.run(
+            *(sys.executable, "-I", "-m", "jails.keeper"),
+            *(str(directory.path), str(launch)),
+            timeout_s=self._settings.start_deadline_s,
+        )
+
+    def _did_not_start(
+        self, directory: JailDirectory, failed: CommandFailed, logged: int
+    ) -> JailError:
+        if failed.exit_status == _PROGRAM_ENDED:
+            last = " | ".join(last_lines(directory.log, _TAIL_LINES, since=logged))
+            hint = f"it wrote: {last}" if last else "it wrote nothing"
+            return JailError(directory.name, f"ended at once: {failed.stderr.strip()}", hint)
+        if failed.exit_status is None:
+            self._end(directory)
+            return JailError(directory.name, "did not start in time", "the machine is overloaded")
+        said = failed.stderr.strip().splitlines()
+        what = said[-1] if said else f"exit status {failed.exit_status}"
+        return JailError(directory.name, f"its keeper did not start: {what}")
+
+    def _assignment(self, spec: JailSpec, launch: int) -> Assignment:
+        return Assignment(
+            launch=launch,
+            program_digest=spec.program_digest(),
+            command=spec.command,
+            environment=spec.environment,
+            restart=spec.restart,
+            stop_deadline_s=spec.stop_deadline_s,
+            files=tuple(file.path for file in spec.files),
+            log_bytes=self._settings.log_bytes,
+            settle_s=self._settings.settle_s,
+        )
+
+    @contextmanager
+    def _made_and_held(self, name: str) -> Iterator[JailDirectory]:
+        """The jail's directory, made if it is missing, with nobody else at work on it."""
+        directory = self._directory(name)
+        with _blaming(name), ExitStack() as held:
+            make_private_directory(self._root)
+            while True:
+                directory.path.mkdir(mode=0o700, exist_ok=True)
+                with suppress(FileNotFoundError):  # removed by another process meanwhile
+                    held.enter_context(self._lock(directory))
+                    break
+            if not directory.is_ours() and os.listdir(directory.path):
+                what = f"{directory.path} is in the way, and not ours"
+                raise JailError(name, what, "move it elsewhere")
+            directory.claim()
+            yield directory
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[JailDirectory | None]:
+        """The jail's directory with nobody else at work on it; None if there is no such jail."""
+        directory = self._directory(name)
+        if not is_jail_name(name) or not directory.is_ours():
+            yield None
+            return
+        with _blaming(name), ExitStack() as held:
+            with suppress(FileNotFoundError):
+                held.enter_context(self._lock(directory))
+            yield directory if directory.is_ours() else None
+
+    def _lock(self, directory: JailDirectory) -> AbstractContextManager[None]:
+        return locked_directory(directory.path, self._clock, self._settings.busy_deadline_s)
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Errors of the machine, told as the jail's."""
+    try:
+        yield
+    except AlreadyLocked as error:
+        raise JailError(name, error.what, error.hint) from error
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise JailError(name, f"{error.strerror or error}{where}") from error
+
+
+def _stopped(report: Report) -> Report:
+    return replace(report, keeper=None, program=None, state=JailState.STOPPED, started_at=None)
+
+
+def _delete(directory: JailDirectory) -> None:
+    """The mark goes last, so that what a crash leaves is still known to be ours."""
+    for entry in directory.contents():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    directory.disclaim()
+    directory.path.rmdir()

@@ -1,0 +1,100 @@
+"""Ending a jail: politely first, by force after the deadline, and never a stranger."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jails.keeper.ending import Ending
+from jails.keeper.records import JailDirectory, Report
+from jails.runtime import JailError
+from jails.spec import JailState
+from maculaos.host.clock import FakeClock
+from maculaos.host.locks import take_lock
+from maculaos.host.processes import FakeProcesses, ProcessMark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEEPER = ProcessMark(10, "a")
+PROGRAM = ProcessMark(11, "b")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> JailDirectory:
+    (tmp_path / "n1").mkdir()
+    directory = JailDirectory(tmp_path / "n1")
+    directory.claim()
+    directory.write_report(
+        Report(keeper=KEEPER, program=PROGRAM, state=JailState.RUNNING, program_digest="")
+    )
+    return directory
+
+
+def end(directory: JailDirectory, processes: FakeProcesses) -> float:
+    """Seconds that it took."""
+    clock = FakeClock()
+    Ending(directory, clock, processes, deadline_s=10.0).run()
+    return clock.monotonic()
+
+
+def test_a_living_keeper_is_asked_and_its_program_left_to_it(directory: JailDirectory) -> None:
+    processes = FakeProcesses()
+    processes.put(KEEPER.pid, KEEPER.born)
+    processes.put(PROGRAM.pid, PROGRAM.born)
+
+    def keeper_ends_program(process: ProcessMark, _number: int) -> None:
+        if process == KEEPER:
+            processes.running.pop(PROGRAM.pid)
+
+    processes.on_signal = keeper_ends_program
+    assert end(directory, processes) < 1.0
+    assert processes.signalled == [(KEEPER, signal.SIGTERM)]
+
+
+def test_an_orphan_and_its_group_get_the_deadline_and_then_force(
+    directory: JailDirectory,
+) -> None:
+    processes = FakeProcesses()
+    processes.put(PROGRAM.pid, PROGRAM.born)
+    deaf = processes.put(12, "c", leader_pid=PROGRAM.pid)
+    processes.deaf.add(12)
+    # The first is gone after the request, so the deaf one must be known by its HOME.
+    processes.homes[12] = str(directory.data)
+    assert 10.0 <= end(directory, processes) < 11.0
+    assert processes.signalled == [
+        (PROGRAM, signal.SIGTERM),
+        (deaf, signal.SIGTERM),
+        (deaf, signal.SIGKILL),
+    ]
+
+
+def test_a_deaf_keeper_is_killed_and_then_its_program_ended(directory: JailDirectory) -> None:
+    processes = FakeProcesses()
+    processes.put(KEEPER.pid, KEEPER.born)
+    processes.put(PROGRAM.pid, PROGRAM.born)
+    processes.deaf |= {KEEPER.pid, PROGRAM.pid}
+    assert end(directory, processes) > 10.0
+    assert processes.running == {}
+
+
+def test_strangers_with_our_numbers_are_spared(directory: JailDirectory) -> None:
+    processes = FakeProcesses()
+    processes.put(KEEPER.pid, "later")
+    processes.put(PROGRAM.pid, "later")
+    processes.put(12, "later still", leader_pid=PROGRAM.pid, home=str(directory.data))
+    assert end(directory, processes) == 0.0
+    assert processes.signalled == []
+
+
+def test_a_lock_that_somebody_unknown_holds_is_told(directory: JailDirectory) -> None:
+    handle = take_lock(directory.lock)
+    try:
+        with pytest.raises(JailError, match="does not end, not even by force; see who holds it"):
+            end(directory, FakeProcesses())
+    finally:
+        os.close(handle)
+    assert end(directory, FakeProcesses()) == 0.0
