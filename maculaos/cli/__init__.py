@@ -1,0 +1,62 @@
+"""The ``macula`` command: it starts a node, talks to one, and makes identities.
+
+Data goes to standard output, words for people to standard error. Every expected error is one
+line with the next move and an exit code; only a bug shows a traceback. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import typer
+
+from maculaos.cli import cert, mesh, node, realm
+from maculaos.client import CallFailed, NodeUnreachable
+from maculaos.documents import InvalidDocument
+from maculaos.errors import MaculaError, UsageError
+
+EXIT_CODES: Final[tuple[tuple[type[MaculaError], int], ...]] = (
+    (NodeUnreachable, 3),
+    (CallFailed, 4),
+    (InvalidDocument, 2),
+    (UsageError, 2),
+    (MaculaError, 1),
+)
+_EPILOG: Final = (
+    "Exit codes: 0 done; 1 failed; 2 cannot be done as asked (command line, configuration, "
+    "credentials, port or socket); 3 node not reachable; 4 call failed; 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Run a node of the Macula mesh, and talk to it.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(realm.app, name="realm")
+app.add_typer(cert.app, name="cert")
+node.add_to(app)
+mesh.add_to(app)
+
+
+def main() -> None:
+    """Run the command line of this process; ends it with an exit code."""
+    try:
+        app()
+    except MaculaError as error:
+        for line in complaint(error):
+            typer.echo(f"macula: {line}", err=True)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: MaculaError) -> int:
+    """How the command ends after ``error``."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def complaint(error: MaculaError) -> list[str]:
+    """What to tell people: one line, or one for each problem of a document."""
+    lines = error.problems if isinstance(error, InvalidDocument) else (error,)
+    return [" ".join(str(line).split()) for line in lines]

@@ -1,0 +1,244 @@
+"""Clients of the control socket: handshake, frames in, frames out, and the bounds of each.
+
+A client that does not read loses events first (dropped and counted: publish/subscribe promises
+no more), and is disconnected when an answer does not fit either. A client that breaks the
+protocol is told why, once, and disconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from maculaos.control import socket_file
+from maculaos.wire.frames import FrameError, FrameReader
+from maculaos.wire.messages import (
+    Close,
+    Error,
+    Event,
+    Handshake,
+    HandshakeAck,
+    Publish,
+    RpcCall,
+    RpcError,
+    RpcRegister,
+    RpcResult,
+    RpcUnregister,
+    Subscribe,
+    Unsubscribe,
+    decode_message,
+    encode_message,
+)
+from maculaos.wire.registry import ErrorCode
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Self
+
+    from maculaos.settings import LimitSettings
+    from maculaos.wire.frames import Frame
+    from maculaos.wire.messages import Message
+
+PROTOCOL: Final = 1
+HANDSHAKE_DEADLINE_S: Final = 5.0
+# How long a client that we let go may take to read what is left for it.
+FLUSH_DEADLINE_S: Final = 1.0
+# What a client may say; everything else belongs on links between nodes.
+_FROM_CLIENTS: Final = (
+    Publish, Subscribe, Unsubscribe, RpcCall, RpcResult, RpcError, RpcRegister, RpcUnregister,
+)  # fmt: skip
+
+
+class ControlObserver(Protocol):
+    """Who decides what clients get; called from the event loop, must not block."""
+
+    def client_up(self, client: int, software: str) -> None:
+        """A client has shaken hands; its number is never used again."""
+        ...
+
+    def client_message(self, client: int, message: Message) -> None:
+        """That client said something that clients may say."""
+        ...
+
+    def client_down(self, client: int, reason: str) -> None:
+        """That client is gone; nothing more will come from it."""
+        ...
+
+
+class ControlSocket:
+    """The listening socket and its clients."""
+
+    def __init__(self, observer: ControlObserver, limits: LimitSettings, ack: HandshakeAck) -> None:
+        self.observer = observer
+        self.limits = limits
+        self.ack = ack
+        self.events_dropped = 0
+        self._clients: dict[int, _Client] = {}
+        self._connected: set[_Client] = set()
+        self._numbers = 0
+        self._path: Path | None = None
+        self._listening: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+
+    @classmethod
+    async def open(
+        cls, path: Path, limits: LimitSettings, ack: HandshakeAck, observer: ControlObserver
+    ) -> Self:
+        """Listen at ``path``; ``ack`` is the node's half of every handshake.
+
+        Raises ``UsageError`` (``AlreadyRunning`` if a node lives there).
+        """
+        opened = cls(observer, limits, ack)
+        opened._path = path
+        opened._listening = await socket_file.listen(path, limits.clients)
+        loop = asyncio.get_running_loop()
+        try:
+            opened._server = await loop.create_unix_server(
+                lambda: _Client(opened), sock=opened._listening
+            )
+        except BaseException:
+            opened._listening.close()
+            socket_file.remove(path)
+            raise
+        return opened
+
+    def send(self, client: int, message: Message) -> bool:
+        """Put ``message`` on the queue of that client; False if it did not fit or is gone."""
+        found = self._clients.get(client)
+        return found is not None and found.send(message)
+
+    def close_client(self, client: int, code: ErrorCode, reason: str) -> None:
+        """Say goodbye to that client; ``client_down`` follows."""
+        if (found := self._clients.get(client)) is not None:
+            found.end(Close(code, reason), reason)
+
+    async def close(self) -> None:
+        """End every client, stop listening and remove the socket file; returns within 2 s."""
+        if self._server is None or self._path is None:
+            return
+        # First the name, so that nobody finds a node that is about to go.
+        socket_file.remove(self._path)
+        self._server.close()
+        for client in list(self._connected):
+            client.end(Close(ErrorCode.SHUTTING_DOWN, "the node stops"), "the node stops")
+        gone = [client.gone.wait() for client in list(self._connected)]
+        await asyncio.gather(*gone)
+
+    def admit(self, client: _Client) -> str:
+        """Why that connection may not stay, or nothing."""
+        self._connected.add(client)
+        if len(self._connected) > self.limits.clients:
+            return f"{self.limits.clients} clients are connected"
+        return ""
+
+    def enter(self, client: _Client) -> int:
+        """Number a client that has shaken hands."""
+        self._numbers += 1
+        self._clients[self._numbers] = client
+        return self._numbers
+
+    def leave(self, client: _Client, number: int | None, reason: str) -> None:
+        """Forget a connection that is gone."""
+        self._connected.discard(client)
+        if number is not None:
+            del self._clients[number]
+            self.observer.client_down(number, reason)
+
+
+class _Client(asyncio.Protocol):
+    """One connection: waits for a handshake, then passes messages in both directions."""
+
+    def __init__(self, owner: ControlSocket) -> None:
+        self.gone = asyncio.Event()
+        self._owner = owner
+        self._reader = FrameReader()
+        self._number: int | None = None
+        self._reason = "the client ended the connection"
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        refusal = self._owner.admit(self)
+        if not socket_file.peer_may_enter(transport.get_extra_info("socket")):
+            self.end(Error(ErrorCode.NOT_ALLOWED_YET, "another user's node"), "another user")
+        elif refusal:
+            self.end(Error(ErrorCode.LIMIT_EXCEEDED, refusal), refusal)
+        else:
+            self._timer = self._after(HANDSHAKE_DEADLINE_S, self._too_late)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._reader.feed(data)
+            for frame in frames:
+                if self._transport.is_closing():
+                    return
+                self._take(frame)
+        except FrameError as error:
+            self.end(Error(error.code, error.detail), str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._owner.leave(self, self._number, str(exc) if exc else self._reason)
+        self.gone.set()
+
+    def send(self, message: Message) -> bool:
+        """Queue ``message`` if it fits; events leave an eighth of the queue to answers."""
+        if self._transport.is_closing():
+            return False
+        data = encode_message(message)
+        bound = self._owner.limits.client_queue_bytes
+        is_event = isinstance(message, Event)
+        room = bound - bound // 8 if is_event else bound
+        if self._transport.get_write_buffer_size() + len(data) <= room:
+            self._transport.write(data)
+            return True
+        if is_event:
+            self._owner.events_dropped += 1
+        else:
+            reason = f"more than {bound} bytes wait for this client"
+            self.end(Error(ErrorCode.LIMIT_EXCEEDED, reason), reason)
+        return False
+
+    def end(self, last_words: Error | Close, reason: str) -> None:
+        """Say ``last_words`` and close; what is not read in time is thrown away."""
+        if self._transport.is_closing():
+            return
+        self._reason = reason
+        self._transport.write(encode_message(last_words))
+        self._transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._after(FLUSH_DEADLINE_S, self._transport.abort)
+
+    def _take(self, frame: Frame) -> None:
+        message = decode_message(frame)
+        if self._number is None:
+            self._shake_hands(message)
+        elif isinstance(message, Close):
+            self._transport.close()
+        elif isinstance(message, _FROM_CLIENTS):
+            self._owner.observer.client_message(self._number, message)
+        else:
+            kind = type(message).__name__
+            raise FrameError(ErrorCode.MALFORMED, f"{kind} belongs on links between nodes")
+
+    def _shake_hands(self, message: Message) -> None:
+        if not isinstance(message, Handshake):
+            raise FrameError(ErrorCode.NOT_ALLOWED_YET, "HANDSHAKE comes first")
+        if message.protocol != PROTOCOL:
+            raise FrameError(ErrorCode.UNSUPPORTED_VERSION, f"protocol {message.protocol}")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._number = self._owner.enter(self)
+        self.send(self._owner.ack)
+        self._owner.observer.client_up(self._number, message.software or message.name)
+
+    def _too_late(self) -> None:
+        detail = f"no HANDSHAKE within {HANDSHAKE_DEADLINE_S:g} s"
+        self.end(Error(ErrorCode.HANDSHAKE_TIMEOUT, detail), detail)
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, then)

@@ -1,0 +1,335 @@
+"""The daemon of one node: carries out what the node decides, and brings it what happens.
+
+It owns the endpoint, the control socket, the timer and the signals. It decides nothing about the
+mesh; what it decides itself is when to start, to reload and to stop. One task group holds every
+task. A bug in the decider ends the daemon with an error instead of leaving half a node behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from maculaos import __version__
+from maculaos.configuration import fixed_changes, read_settings
+from maculaos.control import ControlSocket
+from maculaos.control.server import PROTOCOL
+from maculaos.control.socket_file import check_path, refuse_if_running
+from maculaos.effects import CloseClient, CloseLink, Dial, Effect, Note, Send, SendToClient
+from maculaos.errors import MaculaError, UsageError
+from maculaos.logbook import Level, Logbook
+from maculaos.node import Node
+from maculaos.quic.endpoint import DialFailed, Endpoint
+from maculaos.security.credentials import load_credentials
+from maculaos.wire.messages import HandshakeAck, RpcCall, RpcError, RpcResult
+from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
+from maculaos.wire.values import Value, decode_value, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from maculaos.host.clock import Clock
+    from maculaos.host.entropy import Entropy
+    from maculaos.identity import Identity
+    from maculaos.quic.link import Link
+    from maculaos.wire.messages import Message
+
+SOFTWARE: Final = f"maculaos/{__version__}"
+# How long the peers may take to acknowledge the goodbye.
+FLUSH_DEADLINE_S: Final = 0.5
+# How long each of the two sockets may take to close, however badly the other ends behave.
+CLOSE_DEADLINE_S: Final = 2.0
+_OWN_METHODS: Final = frozenset({"macula.reload", "macula.stop"})
+_ENDINGS: Final = (CloseLink, CloseClient)
+_FLUSH_POLL_S: Final = 0.01
+_LONGEST_WAIT_S: Final = 60.0
+
+
+class Daemon:
+    """One running node; make it, then ``await run()``."""
+
+    def __init__(self, path: Path, logbook: Logbook, clock: Clock, entropy: Entropy) -> None:
+        """Read the configuration at ``path``; raises ``UsageError`` or ``InvalidDocument``."""
+        self._path = path
+        self._log = logbook
+        self._clock = clock
+        # For jitter and shuffles; nothing secret is drawn from it.
+        self._rng = random.Random(entropy.draw(32))  # noqa: S311
+        self._settings = read_settings(path)
+        self._links: dict[int, Link] = {}
+        self._dials: set[asyncio.Task[None]] = set()
+        self._sends_dropped = 0
+        self._stopping = asyncio.Event()
+        self._timer_moved = asyncio.Event()
+        self._deadline = math.inf
+        self._armed_for = math.inf
+        self._failure: Exception | None = None
+        self._identity: Identity
+        self._node: Node
+        self._endpoint: Endpoint
+        self._control: ControlSocket
+        self._tasks: asyncio.TaskGroup
+
+    async def run(self) -> None:
+        """Run the node until a signal or a client stops it.
+
+        Raises ``UsageError`` for what keeps it from starting (credentials, port, socket), and
+        whatever a bug in the node raised.
+        """
+        await self._open()
+        try:
+            with self._signals():
+                async with asyncio.TaskGroup() as self._tasks:
+                    timer = self._tasks.create_task(self._keep_time())
+                    await self._serve()
+                    timer.cancel()
+                    for dial in self._dials:
+                        dial.cancel()
+        finally:
+            await self._close()
+        if self._failure is not None:
+            raise self._failure
+        self._log.note("stopped", name=self._identity.name)
+
+    # Start and stop.
+
+    async def _open(self) -> None:
+        settings, now = self._settings, self._clock.monotonic()
+        credentials = load_credentials(
+            settings.credentials, settings.name, settings.realm, self._clock.now()
+        )
+        self._identity = credentials.identity
+        # Before the port: "already running" says more than "port in use".
+        check_path(settings.control_socket)
+        refuse_if_running(settings.control_socket)
+        self._node = Node(self._identity, settings, self._rng, now, SOFTWARE)
+        self._endpoint = await Endpoint.open(settings, credentials, self, self._clock)
+        try:
+            self._control = await ControlSocket.open(
+                settings.control_socket, settings.limits, self._ack(), self
+            )
+        except BaseException:
+            await self._endpoint.close("the node could not start")
+            raise
+
+    def _ack(self) -> HandshakeAck:
+        own, addresses = self._identity, self._settings.listen.advertised
+        return HandshakeAck(PROTOCOL, own.realm, own.node_id, own.name, addresses, SOFTWARE)
+
+    async def _serve(self) -> None:
+        self._log.note(
+            "ready",
+            name=self._identity.name,
+            realm=self._identity.realm,
+            node_id=self._identity.node_id.hex(),
+            address=self._endpoint.address,
+            control=self._settings.control_socket,
+        )
+        await self._stopping.wait()
+        if self._failure is None:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Tell the peers, wait until they know or the deadline is over, then end the links."""
+        effects = self._node.leave(self._clock.monotonic())
+        last = [effect for effect in effects if isinstance(effect, _ENDINGS)]
+        self._carry_out([effect for effect in effects if not isinstance(effect, _ENDINGS)])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_DEADLINE_S):
+                # Polled: a link has nobody to tell when the last byte is acknowledged.
+                while any(link.queued_bytes for link in self._links.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(_FLUSH_POLL_S)
+        self._carry_out(last)
+
+    async def _close(self) -> None:
+        for closing in (self._control.close(), self._endpoint.close("the node stops")):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_DEADLINE_S):
+                    await closing
+
+    def stop(self, why: str) -> None:
+        """Begin to stop; ``run`` returns soon after."""
+        if not self._stopping.is_set():
+            self._log.note("stopping", reason=why)
+            self._stopping.set()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
+        loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
+        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    # What happens, brought to the node. First from links, see ``LinkObserver``.
+
+    def link_up(self, link: Link) -> None:
+        """See ``LinkObserver.link_up``."""
+        self._links[link.number] = link
+        peer, addresses, is_outbound = link.peer, link.peer_addresses, link.is_outbound
+        self._feed(lambda now: self._node.link_up(link.number, peer, addresses, is_outbound, now))
+
+    def message_received(self, link: Link, message: Message) -> None:
+        """See ``LinkObserver.message_received``."""
+        self._feed(lambda now: self._node.receive(link.number, message, now))
+
+    def link_down(self, link: Link, reason: str) -> None:
+        """See ``LinkObserver.link_down``."""
+        if self._links.pop(link.number, None) is not None:
+            self._feed(lambda now: self._node.link_down(link.number, reason, now))
+
+    # Then from clients, see ``ControlObserver``.
+
+    def client_up(self, client: int, software: str) -> None:
+        """See ``ControlObserver.client_up``."""
+        self._log.note("client_up", Level.DEBUG, client=client, software=software)
+        self._feed(lambda now: self._node.client_up(client, now))
+
+    def client_message(self, client: int, message: Message) -> None:
+        """See ``ControlObserver.client_message``."""
+        if isinstance(message, RpcCall) and message.method in _OWN_METHODS:
+            self._answer(client, message)
+        else:
+            self._feed(lambda now: self._ask_node(client, message, now))
+
+    def _ask_node(self, client: int, message: Message, now: float) -> list[Effect]:
+        effects = self._node.receive_from_client(client, message, now)
+        if isinstance(message, RpcCall) and message.method == "macula.stats":
+            return [self._with_shell_counters(effect) for effect in effects]
+        return effects
+
+    def client_down(self, client: int, reason: str) -> None:
+        """See ``ControlObserver.client_down``."""
+        self._log.note("client_down", Level.DEBUG, client=client, reason=reason)
+        self._feed(lambda now: self._node.client_down(client, now))
+
+    def _feed(self, step: Callable[[float], list[Effect]]) -> None:
+        """Let the node take one step, carry out what it wants, and set the timer anew."""
+        if self._failure is not None:
+            return
+        try:
+            self._carry_out(step(self._clock.monotonic()))
+            self._deadline = self._node.next_deadline()
+        except Exception as error:  # noqa: BLE001  # raised again by run(), once all is closed
+            self._failure = error
+            self._log.note("failed", Level.ERROR, error=f"{type(error).__name__}: {error}")
+            self._stopping.set()
+        if self._deadline < self._armed_for:
+            self._timer_moved.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._feed(self._node.advance)
+            self._timer_moved.clear()
+            self._armed_for = self._deadline
+            wait_s = max(0.0, self._deadline - self._clock.monotonic())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(wait_s, _LONGEST_WAIT_S)):
+                    await self._timer_moved.wait()
+
+    # What the node wants done.
+
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._send(effect)
+                case SendToClient():
+                    self._control.send(effect.client, effect.message)
+                case Dial():
+                    self._begin_dial(effect.address)
+                case CloseLink():
+                    self._close_link(effect)
+                case CloseClient():
+                    self._control.close_client(effect.client, effect.code, effect.reason)
+                case Note():
+                    self._log.note(effect.event, **dict(effect.facts))
+
+    def _send(self, effect: Send) -> None:
+        link = self._links.get(effect.link)
+        if link is None or link.send(effect.message, effect.stream):
+            return
+        self._sends_dropped += 1
+        if effect.stream is StreamClass.CONTROL:
+            # A peer that missed a word about topics or methods would be wrong for ever.
+            link.close(ErrorCode.LIMIT_EXCEEDED, "too much waits for this peer")
+
+    def _close_link(self, effect: CloseLink) -> None:
+        if (link := self._links.get(effect.link)) is not None:
+            link.close(effect.code, effect.reason)
+
+    def _begin_dial(self, address: str) -> None:
+        if len(self._dials) >= self._settings.limits.pending_handshakes:
+            reason = "too many dials at once"
+            self._feed(lambda now: self._node.dial_failed(address, reason, now))
+        elif not self._stopping.is_set():
+            dial = self._tasks.create_task(self._dial(address))
+            self._dials.add(dial)
+            dial.add_done_callback(self._dials.discard)
+
+    async def _dial(self, address: str) -> None:
+        try:
+            await self._endpoint.dial(address)
+        except DialFailed as error:
+            reason = str(error)
+            self._feed(lambda now: self._node.dial_failed(address, reason, now))
+
+    # What the daemon answers itself.
+
+    def _answer(self, client: int, call: RpcCall) -> None:
+        try:
+            answer: RpcResult | RpcError = RpcResult(call.call, encode_value(self._do(call.method)))
+        except MaculaError as error:
+            answer = RpcError(call.call, RpcErrorCode.INVALID_REQUEST, str(error))
+        self._control.send(client, answer)
+
+    def _with_shell_counters(self, effect: Effect) -> Effect:
+        """The answer to ``macula.stats``, with what only the shells can count."""
+        if not isinstance(effect, SendToClient) or not isinstance(effect.message, RpcResult):
+            return effect
+        stats = decode_value(effect.message.payload)
+        if isinstance(stats, dict):
+            stats["shell"] = {
+                "sends_dropped": self._sends_dropped,
+                "client_events_dropped": self._control.events_dropped,
+                "handshakes_refused": dict(self._endpoint.refused),
+                "send_errors": dict(self._endpoint.send_errors),
+            }
+        return SendToClient(effect.client, RpcResult(effect.message.call, encode_value(stats)))
+
+    def _do(self, method: str) -> Value:
+        if method == "macula.reload":
+            return {"peers": list(self.reload())}
+        self.stop("a client asked for it")
+        return None
+
+    def reload(self) -> tuple[str, ...]:
+        """Read the configuration again and return the peers that are now looked for.
+
+        Raises ``UsageError`` or ``InvalidDocument``, and changes nothing then: for a file that
+        is wrong, and for a setting that a running node cannot change.
+        """
+        wanted = read_settings(self._path)
+        fixed = fixed_changes(self._settings, wanted)
+        if fixed:
+            what = f"{', '.join(fixed)} cannot change while the node runs"
+            raise UsageError(what, f"restart the node to change {fixed[0]}")
+        self._settings = wanted
+        self._feed(lambda now: self._node.set_peers(wanted.peers, now))
+        self._log.note("reloaded", peers=",".join(wanted.peers) or "none")
+        return wanted.peers
+
+    def _reload_on_signal(self) -> None:
+        try:
+            self.reload()
+        except MaculaError as error:
+            self._log.note("reload_refused", Level.WARNING, error=error)
