@@ -1,0 +1,68 @@
+"""From a settings file to a worker with its tools: the one place where they are put together."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from typing import TYPE_CHECKING
+
+from maculaos.documents import read_document
+from maculaos.errors import UsageError
+from maculaos.host.clock import SystemClock
+from maculaos.host.entropy import SystemEntropy
+from reconciler.git import GitSource
+from reconciler.journal import Journal
+from reconciler.machine import runtime_of
+from reconciler.settings import ReconcilerSettings, located
+from reconciler.store import Store
+from reconciler.tree import TreeLimits
+from reconciler.worker import Tools, Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jails.runtime import Runtime
+    from reconciler.journal import Lines
+
+
+def load_settings(path: Path | None) -> ReconcilerSettings:
+    """Read the settings file; raises ``UsageError`` or ``InvalidDocument``."""
+    if path is None:
+        raise UsageError("no settings file is named", "give --config or set RECONCILER_CONFIG")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "give the settings file") from error
+    return located(read_document(content, str(path), ReconcilerSettings).value, path.parent)
+
+
+def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None = None) -> Worker:
+    """A worker that logs to ``lines``; the caller holds the lock of the store."""
+    clock = SystemClock()
+    journal = Journal(lines, clock)
+    tools = Tools(
+        runtime=runtime or runtime_of(settings, clock),
+        source=source_of(settings, journal),
+        store=store_of(settings),
+        clock=clock,
+        journal=journal,
+        random=Random(SystemEntropy().draw(16)),  # noqa: S311  # jitter, no secret
+    )
+    return Worker(settings, tools, os.getpid())
+
+
+def store_of(settings: ReconcilerSettings) -> Store:
+    """The files in ``state_dir``."""
+    return Store(settings.state_dir, settings.limits.history)
+
+
+def source_of(settings: ReconcilerSettings, journal: Journal) -> GitSource:
+    """The repository."""
+    return GitSource(
+        settings.repository.url,
+        settings.repository.branch,
+        settings.state_dir,
+        timeout_s=settings.poll.timeout_s,
+        limits=TreeLimits(files=settings.limits.files, file_bytes=settings.limits.file_bytes),
+        note=lambda text: journal.note("git", what=text),
+    )

@@ -1,0 +1,241 @@
+"""The reconciler as a daemon: works, watches, shows, and answers on its control socket.
+
+One task for each, in one group. Programs go on running when it ends: the next one adopts them.
+What to do next is decided in ``reconciler.convergence`` and done in ``reconciler.worker``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from jails.runtime import JailError
+from jails.spec import JailState
+from maculaos.errors import MaculaError, UsageError
+from reconciler.control import SOCKET_NAME, serving
+from reconciler.convergence import Fetch, Wait
+from reconciler.observed import kind_and_name
+from reconciler.survey import ask_nodes, look
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jails.spec import JailFacts
+    from reconciler.activity import Snapshot
+    from reconciler.worker import Worker
+
+SYNC_TIMEOUT_S: Final = 60.0
+SYNC_TIMEOUT_MAX_S: Final = 3600.0
+PUBLISH_INTERVAL_S: Final = 0.1
+# A status that says the same again is written this often, so that its time shows it is alive.
+HEARTBEAT_S: Final = 10.0
+
+
+class Daemon:
+    """Runs one worker until it is told to stop."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._clock = worker.tools.clock
+        self._wake = asyncio.Event()
+        self._progressed = asyncio.Condition()
+        self._is_fetching = False
+        self._shown: Snapshot | None = None
+
+    def stop(self) -> None:
+        """End soon: at the border of a step, and in the middle of a fetch."""
+        self._worker.stopping.set()
+        self._worker.tools.source.abort()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until ``stop``; the caller holds the lock."""
+        socket = self._worker.settings.run_dir / SOCKET_NAME
+        journal = self._worker.tools.journal
+        async with serving(socket, self.answer), asyncio.TaskGroup() as group:
+            journal.note("reconciler started", pid=self._worker.standing.about.pid)
+            working = group.create_task(self._work())
+            others = (group.create_task(self._watch()), group.create_task(self._publish()))
+            await working
+            for task in others:
+                task.cancel()
+        await self._show()
+        journal.note("reconciler stopped")
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the control socket answers; raises ``UsageError`` for an unknown request."""
+        match request.get("do"):
+            case "status":
+                return self._worker.snapshot().as_json()
+            case "sync":
+                return await self._sync(request.get("timeout_s", SYNC_TIMEOUT_S))
+            case "stop":
+                self.stop()
+                return {"stopping": True, "pid": self._worker.standing.about.pid}
+            case _:
+                raise UsageError("unknown request", "do one of: status, sync, stop")
+
+    async def _work(self) -> None:
+        worker = self._worker
+        while not worker.stopping.is_set():
+            action = worker.convergence.next_action(self._clock.monotonic())
+            match action:
+                case Wait(until):
+                    await self._pause(until - self._clock.monotonic())
+                case Fetch():
+                    await self._fetch()
+                case _:
+                    await worker.take(action)
+            async with self._progressed:
+                self._progressed.notify_all()
+
+    async def _fetch(self) -> None:
+        """Fetch, and keep the machine repaired however long the server takes."""
+        worker = self._worker
+        self._is_fetching = True
+        fetching = asyncio.create_task(worker.take(Fetch()))
+        try:
+            while not await self._ended(fetching):
+                if worker.convergence.goal is not None and not worker.stopping.is_set():
+                    await worker.repair(worker.convergence.goal)
+            fetching.result()
+        finally:
+            self._is_fetching = False
+            fetching.cancel()
+
+    async def _ended(self, task: asyncio.Task[None]) -> bool:
+        """Wait for ``task``, a hint, or the next look for drift; return whether it ended."""
+        waking = asyncio.create_task(self._wake.wait())
+        await asyncio.wait(
+            {task, waking},
+            timeout=self._worker.settings.drift_interval_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        waking.cancel()
+        self._wake.clear()
+        return task.done()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _sync(self, timeout_s: Any) -> dict[str, Any]:
+        if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= SYNC_TIMEOUT_MAX_S:
+            raise UsageError("timeout_s must be a number of seconds", "at most an hour")
+        began = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._serve_sync()
+        except TimeoutError:
+            raise UsageError(f"not done within {timeout_s:g} s", "see reconciler status") from None
+        await self._show()
+        return {**outcome(self._worker), "took_s": self._clock.monotonic() - began}
+
+    async def _serve_sync(self) -> None:
+        convergence = self._worker.convergence
+        async with self._progressed:
+            # A fetch under way may have asked Git before the push that this is about.
+            await self._progressed.wait_for(lambda: not self._is_fetching)
+            ticket = convergence.sync_requested(self._clock.monotonic())
+            self._wake.set()
+            await self._progressed.wait_for(
+                lambda: (
+                    self._worker.stopping.is_set()
+                    or convergence.is_served(ticket, self._clock.monotonic())
+                )
+            )
+
+    async def _watch(self) -> None:
+        """Look at the programs and ask the nodes; a change that is not ours wakes the work."""
+        while True:
+            try:
+                found = await look(self._worker.tools.runtime)
+            except (JailError, MaculaError, OSError) as error:
+                self._worker.tools.journal.note("cannot look at the machine", reason=error)
+            else:
+                self._saw(found)
+                await self._ask(found)
+            await asyncio.sleep(self._worker.settings.health.interval_s)
+
+    def _saw(self, found: Mapping[str, JailFacts]) -> None:
+        standing = self._worker.standing
+        before = standing.world.found
+        for jail, facts in found.items():
+            if jail in before and facts.restarts > before[jail].restarts:
+                self._worker.tools.journal.note(
+                    "program restarted", jail=jail, after=facts.last_exit
+                )
+        if not self._worker.is_repairing:
+            standing.world = replace(standing.world, found=found)
+            if _essence(found) != _essence(before):
+                self._worker.convergence.exit_hinted(self._clock.monotonic())
+                self._wake.set()
+
+    async def _ask(self, found: Mapping[str, JailFacts]) -> None:
+        settings, standing = self._worker.settings, self._worker.standing
+        running = [jail for jail, facts in found.items() if facts.state is JailState.RUNNING]
+        nodes = [name for kind, name in map(kind_and_name, running) if kind == "node"]
+        sockets = {name: settings.run_dir / f"{name}.sock" for name in nodes}
+        health = await ask_nodes(sockets, settings.health.timeout_s)
+        for name, one in health.items():
+            known = standing.world.health.get(name)
+            # A node that has just started and is silent yet is no news.
+            if one.answers != (known is not None and known.answers):
+                said = "node answers" if one.answers else "node does not answer"
+                self._worker.tools.journal.note(said, node=name, reason=one.reason)
+        standing.world = replace(standing.world, health=health)
+
+    async def _publish(self) -> None:
+        while True:
+            await self._show()
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
+
+    async def _show(self) -> None:
+        """Write the status down if it says something new."""
+        snapshot, shown = self._worker.snapshot(), self._shown
+        if shown is not None and snapshot.status.at - shown.status.at < HEARTBEAT_S:
+            status = replace(snapshot.status, at=shown.status.at)
+            if replace(snapshot, status=status) == shown:
+                return
+        try:
+            await asyncio.to_thread(self._worker.tools.store.save_snapshot, snapshot)
+        except OSError as error:
+            self._worker.tools.journal.note("cannot write status.json", reason=error)
+        self._shown = snapshot
+
+
+async def pass_once(worker: Worker) -> dict[str, Any]:
+    """One pass without a daemon: fetch, evaluate, repair; the caller holds the lock."""
+    clock, convergence = worker.tools.clock, worker.convergence
+    ticket = convergence.sync_requested(clock.monotonic())
+    while not convergence.is_served(ticket, clock.monotonic()):
+        await worker.take(convergence.next_action(clock.monotonic()))
+    await asyncio.to_thread(worker.tools.store.save_snapshot, worker.snapshot())
+    return outcome(worker)
+
+
+def outcome(worker: Worker) -> dict[str, Any]:
+    """What became of the tip of the branch, as ``reconciler sync`` answers it."""
+    convergence = worker.convergence
+    progress, tip = convergence.progress, convergence.tip
+    status = worker.snapshot().status
+    problems = list(status.problems)
+    if status.fetch.error:
+        word, problems = "unreachable", [status.fetch.error, *problems]
+    elif tip is not None and tip == progress.refused:
+        word = "refused"
+    elif tip == progress.last_applied and status.converged:
+        word = "applied"
+    else:
+        word = "failed"
+    return {"outcome": word, "revision": tip, "problems": problems}
+
+
+def _essence(found: Mapping[str, JailFacts]) -> dict[str, tuple[JailState, str, str]]:
+    """What a plan looks at: a program that its supervisor started again is no drift."""
+    return {n: (f.state, f.program_digest, f.files_digest) for n, f in sorted(found.items())}

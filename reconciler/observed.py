@@ -1,0 +1,142 @@
+"""Each node and app as it stands: what is wanted, what was found and what it answered, in one.
+
+Pure: the facts come in, lines of the status go out. It decides nothing about steps; that is
+``reconciler.plan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from jails.spec import JailFacts, JailState
+from reconciler.desired import Desired
+from reconciler.render import Rendered, dialled
+from reconciler.status import ItemStatus, MemberCount
+
+_NODE: Final = "node-"
+_APP: Final = "app-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHealth:
+    """What one node answered; ``reason`` says why it did not, if it did not."""
+
+    answers: bool
+    reason: str = ""
+    members_alive: int = 0
+    members_known: int = 0
+    links: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything that is known about the jails, by jail name (``health`` by node name)."""
+
+    desired: Desired | None = None
+    rendered: Rendered | None = None
+    found: Mapping[str, JailFacts] = field(default_factory=dict)
+    health: Mapping[str, NodeHealth] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def blocked(self) -> Mapping[str, str]:
+        """Why jails that are wanted cannot run on this machine."""
+        return {} if self.rendered is None else self.rendered.blocked
+
+
+def kind_and_name(jail: str) -> tuple[Literal["node", "app"], str]:
+    """Which node or app a jail runs."""
+    if jail.startswith(_NODE):
+        return "node", jail.removeprefix(_NODE)
+    return "app", jail.removeprefix(_APP)
+
+
+def items(world: World, now: float, deadline_s: float) -> tuple[ItemStatus, ...]:
+    """A line for every jail, nodes first; one not ready ``deadline_s`` after its start stalls."""
+    wanted = set() if world.rendered is None else {*world.rendered.jails}
+    jails = {*wanted, *world.blocked, *world.found}
+    order = sorted(jails, key=lambda jail: (not jail.startswith(_NODE), jail))
+    return tuple(_Item(world, jail, now, deadline_s).status() for jail in order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    world: World
+    jail: str
+    now: float
+    deadline_s: float
+
+    @property
+    def _facts(self) -> JailFacts | None:
+        return self.world.found.get(self.jail)
+
+    @property
+    def _health(self) -> NodeHealth | None:
+        kind, name = kind_and_name(self.jail)
+        return self.world.health.get(name) if kind == "node" else None
+
+    @property
+    def _is_running(self) -> bool:
+        return self._facts is not None and self._facts.state is JailState.RUNNING
+
+    @property
+    def _is_ready(self) -> bool:
+        if not self._is_running:
+            return False
+        is_node = self.jail.startswith(_NODE)
+        return not is_node or (self._health is not None and self._health.answers)
+
+    def status(self) -> ItemStatus:
+        kind, name = kind_and_name(self.jail)
+        facts, health = self._facts, self._health if self._is_running else None
+        counted = health is not None and health.answers
+        return ItemStatus(
+            name=name,
+            kind=kind,
+            state=self._state(),
+            ready=self._is_ready,
+            reason=self._reason(),
+            stalled=self._is_stalled(),
+            pid=facts.pid if facts else None,
+            restarts=facts.restarts if facts else 0,
+            address=self._address(kind, name),
+            members=MemberCount(alive=health.members_alive, known=health.members_known)
+            if health is not None and counted
+            else None,
+            since=facts.started_at if facts else None,
+        )
+
+    def _state(self) -> str:
+        if self._facts is not None:
+            return str(self._facts.state)
+        return "blocked" if self.jail in self.world.blocked else "absent"
+
+    def _reason(self) -> str:
+        """The most telling thing first: what somebody must do, then what failed, then exits."""
+        for reasons in (self.world.blocked, self.world.failures):
+            if self.jail in reasons:
+                return reasons[self.jail]
+        if self._facts is None:
+            return "not started yet"
+        if not self._is_running:
+            return self._facts.last_exit
+        if self._health is not None and not self._health.answers:
+            return self._health.reason
+        return ""
+
+    def _is_stalled(self) -> bool:
+        if self._is_ready:
+            return False
+        facts = self._facts
+        if facts is None:
+            return self.jail in self.world.blocked
+        is_late = facts.started_at is not None and self.now > facts.started_at + self.deadline_s
+        return facts.state is JailState.FAILED or (self._is_running and is_late)
+
+    def _address(self, kind: str, name: str) -> str:
+        desired = self.world.desired
+        if desired is None or kind != "node" or name not in desired.nodes:
+            return ""
+        return dialled(desired.nodes[name])

@@ -1,0 +1,155 @@
+"""The documentation of the spec format, made from its types: JSON Schemas and tables of keys.
+
+``docs/schema/`` and the tables in ``docs/spec.md`` are what this module says; a test compares.
+``python -m reconciler.schema docs`` writes both anew, and touches no other text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pydantic import TypeAdapter
+
+from reconciler.overrides import NODE_DEFAULTS
+from reconciler.spec import AppSpec, NodeSpec, RealmSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+KINDS: Final[Mapping[str, type]] = MappingProxyType(
+    {"realm": RealmSpec, "node": NodeSpec, "app": AppSpec}
+)
+# The mappings inside of them, by the word that the tables call them.
+PARTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "defaults": "Defaults",
+        "listen": "Listen",
+        "swim": "SwimOverrides",
+        "link": "LinkOverrides",
+        "limits": "LimitOverrides",
+        "restart": "RestartRule",
+    }
+)
+_WORDS: Final = MappingProxyType(
+    {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "array": "list of text",
+        "object": "mapping of text to text",
+    }
+)
+_MARKED: Final = re.compile(r"<!-- keys of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+Schema = dict[str, Any]
+
+
+def schemas() -> dict[str, str]:
+    """The JSON Schema of each kind of file, by file name, as it lies in ``docs/schema/``."""
+    return {
+        f"{kind}.json": json.dumps(_schema(kind, of), indent=2, ensure_ascii=False) + "\n"
+        for kind, of in KINDS.items()
+    }
+
+
+def with_tables(text: str) -> str:
+    """``text`` with every table between its marks made anew."""
+    tables = key_tables()
+    return _MARKED.sub(lambda mark: _between_marks(mark[1], tables[mark[1]]), text)
+
+
+def key_tables() -> dict[str, str]:
+    """A table of keys for each kind of file and each mapping in it, in Markdown."""
+    tables: dict[str, str] = {}
+    for kind, of in KINDS.items():
+        schema = _schema(kind, of)
+        tables[kind] = _table(schema, MappingProxyType({}))
+        for part, definition in PARTS.items():
+            inner = schema.get("$defs", {}).get(definition)
+            if inner is not None:
+                tables[part] = _table(inner, NODE_DEFAULTS.get(part, MappingProxyType({})))
+    return tables
+
+
+def refresh(docs: Path) -> None:
+    """Write the schemas and tables below the folder ``docs`` anew."""
+    for name, text in schemas().items():
+        (docs / "schema" / name).write_text(text, encoding="utf-8")
+    spec = docs / "spec.md"
+    spec.write_text(with_tables(spec.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _between_marks(name: str, table: str) -> str:
+    return f"<!-- keys of {name} -->\n{table}<!-- end -->"
+
+
+def _schema(kind: str, of: type) -> Schema:
+    made = _tidy(TypeAdapter(of).json_schema())
+    title = f"MaculaOS {kind} spec, version 1"
+    return {"$schema": DRAFT, **cast("Schema", made), "title": title}
+
+
+def _tidy(node: Any) -> Any:
+    """Without what only says how we store a key that was left out, and without made-up titles."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _tidy(value) for key, value in node.items() if not _is_noise(key, value)}
+    choices = [choice for choice in kept.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        del kept["anyOf"]
+        kept = {**choices[0], **kept}
+    return kept
+
+
+def _is_noise(key: str, value: Any) -> bool:
+    return (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
+
+
+def _table(schema: Schema, inherited: Mapping[str, float | int]) -> str:
+    head = "| Key | Type | Default | Meaning |\n|---|---|---|---|\n"
+    return head + "".join(_rows(schema, inherited))
+
+
+def _rows(schema: Schema, inherited: Mapping[str, float | int]) -> Iterator[str]:
+    required = set(schema.get("required", ()))
+    for key, of in schema["properties"].items():
+        default = "required" if key in required else _default(key, of, inherited)
+        yield f"| `{key}` | {_type(of)} | {default} | {of.get('description', '')} |\n"
+
+
+def _default(key: str, of: Schema, inherited: Mapping[str, float | int]) -> str:
+    value = inherited.get(key, of.get("default"))
+    return f"`{json.dumps(value)}`" if value not in (None, "", [], {}) else "-"
+
+
+def _type(of: Schema) -> str:
+    if "$ref" in of:
+        definition = of["$ref"].rpartition("/")[2]
+        word = next(part for part, name in PARTS.items() if name == definition)
+        return f"mapping, see [{word}](#{word})"
+    if "const" in of:
+        return f"`{of['const']}`"
+    if "enum" in of:
+        return " or ".join(f"`{word}`" for word in of["enum"])
+    return _WORDS[of["type"]] + _bounds(of)
+
+
+def _bounds(of: Schema) -> str:
+    low = f", above {of['exclusiveMinimum']}" if "exclusiveMinimum" in of else ""
+    low = f", {of['minimum']}" if "minimum" in of else low
+    high = f" to {of['maximum']}" if "maximum" in of else ""
+    items = f", at most {of['maxItems']}" if "maxItems" in of else ""
+    length = f", at most {of['maxLength']} characters" if "maxLength" in of else ""
+    return low + high + items + length
+
+
+if __name__ == "__main__":
+    refresh(Path(sys.argv[1]))

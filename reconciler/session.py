@@ -1,0 +1,102 @@
+"""One run of the daemon in the foreground: lock, signals, log or live view, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.live import Live
+
+from reconciler.assembly import assemble, store_of
+from reconciler.daemon import Daemon
+from reconciler.halt import stop_all
+from reconciler.journal import BoundedFile
+from reconciler.view import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.journal import Lines
+    from reconciler.settings import ReconcilerSettings
+    from reconciler.worker import Worker
+
+REFRESH_S: Final = 0.25
+LOG_NAME: Final = "reconciler.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How to run: with a live view instead of log lines, and what to leave behind."""
+
+    is_live: bool = False
+    stops_jails: bool = False
+    hints: tuple[str, ...] = ()
+
+
+async def run_daemon(settings: ReconcilerSettings, manner: Manner) -> dict[str, str]:
+    """Reconcile until SIGTERM or SIGINT; return by jail why one could not be stopped.
+
+    Raises ``UsageError`` if another reconciler runs here. With a live view the log goes to
+    ``state_dir/reconciler.log``.
+    """
+    store = store_of(settings)
+    with store.locked(), _log(settings, manner) as lines:
+        worker = assemble(settings, lines)
+        daemon = Daemon(worker)
+        _stop_on_signals(daemon)
+        await _run(daemon, worker, manner)
+        if not manner.stops_jails:
+            return {}
+        return await _stop_jails(worker, manner)
+
+
+async def _stop_jails(worker: Worker, manner: Manner) -> dict[str, str]:
+    worker.tools.journal.note("stopping all jails")
+    with ExitStack() as shown:
+        if manner.is_live:
+            shown.enter_context(Console(stderr=True).status("stopping everything"))
+        failures = await stop_all(worker.tools.runtime)
+    for jail, reason in failures.items():
+        worker.tools.journal.note("cannot stop", jail=jail, reason=reason)
+    return failures
+
+
+async def _run(daemon: Daemon, worker: Worker, manner: Manner) -> None:
+    if not manner.is_live:
+        await daemon.run()
+        return
+    showing = asyncio.create_task(_show(worker, manner.hints))
+    try:
+        await daemon.run()
+    finally:
+        showing.cancel()
+        with suppress(asyncio.CancelledError):
+            await showing
+
+
+async def _show(worker: Worker, hints: tuple[str, ...]) -> None:
+    # Refreshed from this loop: a thread of rich's own would read what is being changed.
+    with Live(console=Console(highlight=False), auto_refresh=False) as view:
+        while True:
+            view.update(render(worker.snapshot(), worker.tools.clock.now(), hints), refresh=True)
+            await asyncio.sleep(REFRESH_S)
+
+
+@contextmanager
+def _log(settings: ReconcilerSettings, manner: Manner) -> Iterator[Lines]:
+    if not manner.is_live:
+        yield sys.stderr
+        return
+    with closing(BoundedFile(settings.state_dir / LOG_NAME)) as file:
+        yield file
+
+
+def _stop_on_signals(daemon: Daemon) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)

@@ -1,0 +1,98 @@
+"""The files in ``state_dir``: what a reconciler remembers, and what it shows to others.
+
+``state.json`` (progress) is what the next start relies on; ``status.json`` and
+``history.jsonl`` are for people and programs, and may be read by anybody. Each is replaced
+atomically. Only the holder of the lock writes.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from maculaos.errors import UsageError
+from maculaos.host.files import (
+    AlreadyLocked,
+    exclusive_lock,
+    make_private_directory,
+    write_atomically,
+)
+from reconciler.activity import Snapshot
+from reconciler.generations import (
+    Progress,
+    decode_history,
+    decode_progress,
+    encode_history,
+    encode_progress,
+    remember,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from reconciler.generations import Generation
+
+
+class Store:
+    """The files of one reconciler under ``state_dir``; at most ``most`` generations of history."""
+
+    def __init__(self, state_dir: Path, most: int) -> None:
+        self.folder = state_dir
+        self._most = most
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only reconciler of this ``state_dir``; raises ``UsageError`` if one runs."""
+        make_private_directory(self.folder)
+        with ExitStack() as held:
+            try:
+                held.enter_context(exclusive_lock(self.folder / "lock"))
+            except AlreadyLocked as error:
+                raise AlreadyLocked(
+                    f"a reconciler already runs here: {error.what}",
+                    "use it (reconciler status, reconciler sync) or stop it (reconciler down)",
+                ) from None
+            yield
+
+    def progress(self) -> Progress:
+        """How far the last reconciler came; raises ``UsageError`` if that cannot be read."""
+        path = self.folder / "state.json"
+        try:
+            return decode_progress(path.read_bytes())
+        except FileNotFoundError:
+            return Progress()
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.what}", error.hint) from error
+
+    def save_progress(self, progress: Progress) -> None:
+        """Remember how far we came."""
+        write_atomically(self.folder / "state.json", encode_progress(progress), 0o600)
+
+    def history(self) -> tuple[Generation, ...]:
+        """The generations, oldest first."""
+        try:
+            return decode_history((self.folder / "history.jsonl").read_bytes(), self._most)
+        except FileNotFoundError:
+            return ()
+
+    def record(self, generation: Generation) -> None:
+        """Add ``generation`` to the history."""
+        history = remember(self.history(), generation, self._most)
+        write_atomically(self.folder / "history.jsonl", encode_history(history), 0o644)
+
+    def snapshot(self) -> Snapshot | None:
+        """What the last reconciler said of itself; None if none ever ran."""
+        try:
+            said = json.loads((self.folder / "status.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            said = {}
+        return Snapshot.from_json(said if isinstance(said, dict) else {})
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Show how things stand."""
+        content = json.dumps(snapshot.as_json(), indent=2).encode() + b"\n"
+        write_atomically(self.folder / "status.json", content, 0o644)

@@ -1,0 +1,83 @@
+"""Which files of a repository are specs, and which of them cannot be read as such.
+
+The same rules for a commit and for a work tree that is checked before a push. What stands in
+the files is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from maculaos.documents import Problem
+from reconciler.desired import SPEC_FOLDERS
+from reconciler.unreachable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SPEC_SUFFIXES: Final = (".yaml", ".yml")
+REGULAR_FILE: Final = "a regular file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeLimits:
+    """What a commit may hold in the files that are read; more is refused as a problem."""
+
+    files: int = 2000
+    file_bytes: int = 256 * 1024
+    total_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """The specs of one commit by path, and what cannot be read as one."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file before it is read; ``kind`` in words, ``size`` in bytes."""
+
+    path: str
+    kind: str
+    size: int
+
+
+def is_spec_name(path: str) -> bool:
+    """Whether a file at the top level is read; a folder's name on something else counts too."""
+    return path in SPEC_FOLDERS or path.casefold().endswith(SPEC_SUFFIXES)
+
+
+def is_spec_folder(path: str) -> bool:
+    """Whether a folder is read: also node/ or Apps/, to say that another name was meant."""
+    return f"{path.casefold().rstrip('s')}s" in SPEC_FOLDERS
+
+
+def refused_entries(entries: Iterable[Entry], limits: TreeLimits) -> tuple[Problem, ...]:
+    """Everything that keeps these files from being read."""
+    entries = tuple(entries)
+    if len(entries) > limits.files:
+        what = f"{len(entries)} files, at most {limits.files} are read"
+        return (_problem(entries[limits.files].path, what, "use several repositories"),)
+    if sum(entry.size for entry in entries) > limits.total_bytes:
+        largest = max(entries, key=lambda entry: entry.size)
+        what = f"the specs hold more than {limits.total_bytes} bytes together"
+        return (_problem(largest.path, what, "remove what is no spec"),)
+    return tuple(problem for entry in entries for problem in _problems_of(entry, limits))
+
+
+def _problems_of(entry: Entry, limits: TreeLimits) -> list[Problem]:
+    if entry.kind != REGULAR_FILE:
+        return [_problem(entry.path, f"it is {entry.kind}", "commit a regular file")]
+    if entry.size > limits.file_bytes:
+        what = f"the file has {entry.size} bytes, at most {limits.file_bytes} are read"
+        return [_problem(entry.path, what, "make it smaller")]
+    return []
+
+
+def _problem(path: str, what: str, hint: str) -> Problem:
+    return Problem(path=one_line(path, 200), line=1, column=1, what=what, hint=hint)

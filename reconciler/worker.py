@@ -1,0 +1,384 @@
+"""The worker: does what ``Convergence`` says next, and tells it what came of it.
+
+Three actions: ask Git, read and compile a commit, bring the machine to a commit. Whatever may
+block runs in a thread. What fails is reported, remembered and shown; it never ends the worker.
+When to act is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from jails.runtime import JailError, Runtime
+from maculaos.client import connect
+from maculaos.errors import MaculaError
+from maculaos.host.clock import Clock
+from reconciler.activity import Moment
+from reconciler.apply import Applier, Observer, StepRecord
+from reconciler.convergence import (
+    Action,
+    Backoff,
+    Convergence,
+    Evaluate,
+    Fetch,
+    Repair,
+    Timing,
+    Wait,
+)
+from reconciler.desired import Desired, Refused, compile_tree
+from reconciler.generations import Generation, Outcome
+from reconciler.git import Commit, GitSource, Revision
+from reconciler.journal import Journal
+from reconciler.machine import machine_paths
+from reconciler.observed import kind_and_name
+from reconciler.plan import plan
+from reconciler.render import render
+from reconciler.standing import About, Standing
+from reconciler.status import FetchStatus, short_revision
+from reconciler.store import Store
+from reconciler.survey import look
+from reconciler.unreachable import DamagedClone, EmptyRepository, SourceUnreachable
+
+if TYPE_CHECKING:
+    from reconciler.activity import Snapshot
+    from reconciler.settings import ReconcilerSettings
+    from reconciler.steps import Step
+
+RELOAD_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the worker works with."""
+
+    runtime: Runtime
+    source: GitSource
+    store: Store
+    clock: Clock
+    journal: Journal
+    random: Random
+
+
+class Worker:
+    """Works for one reconciler; belongs to one event loop."""
+
+    def __init__(self, settings: ReconcilerSettings, tools: Tools, pid: int) -> None:
+        """Begin where the last worker ended; raises ``UsageError`` if that cannot be read."""
+        self.settings = settings
+        self.tools = tools
+        # Set to end the work at the next border of a step.
+        self.stopping = asyncio.Event()
+        self.convergence = Convergence(
+            _timing(settings), tools.random, tools.store.progress(), tools.clock.monotonic()
+        )
+        self.standing = Standing(about=self._about(pid))
+        # While this holds, what is found on the machine changes by our own hand.
+        self.is_repairing = False
+        self._saved = self.convergence.progress
+        self._compiled: tuple[str, Desired] | None = None
+        self._commits: dict[str, Commit] = {}
+        self._applier = Applier(tools.runtime, self._reload, tools.clock)
+        self._restore_refusal()
+
+    def snapshot(self) -> Snapshot:
+        """How things stand now."""
+        last = [Moment(at=event.at, text=event.text) for event in self.tools.journal.last]
+        return self.standing.snapshot(self.convergence, last, self.tools.clock.now())
+
+    async def take(self, action: Action) -> None:
+        """Do ``action`` and report what came of it."""
+        match action:
+            case Fetch():
+                await self.fetch()
+            case Evaluate(revision):
+                await self.evaluate(revision)
+            case Repair(revision):
+                await self.repair(revision)
+            case Wait():
+                return
+        self._save_progress()
+
+    async def fetch(self) -> None:
+        """Ask Git for the tip of the branch."""
+        text = f"asking {self.tools.source.shown_url}"
+        self.standing.begin(text, self._now)
+        try:
+            tip, notice = await asyncio.to_thread(self._fetch)
+        except EmptyRepository as error:
+            self._fetch_failed(error)
+            self.convergence.fetched(None, self._monotonic)
+        except SourceUnreachable as error:
+            self._fetch_failed(error)
+            self.convergence.fetch_failed(str(error), self._monotonic)
+        else:
+            await self._fetched(tip, notice)
+        finally:
+            self.standing.end(text)
+
+    async def evaluate(self, revision: str) -> None:
+        """Read and compile that commit: it becomes the goal, or is refused."""
+        attempted_at = self._now
+        text = f"reading {short_revision(revision)}"
+        self.standing.begin(text, attempted_at)
+        try:
+            desired = await asyncio.to_thread(self._compile, revision)
+            await asyncio.to_thread(self.tools.source.keep, Revision(revision))
+        except Refused as refused:
+            self._refused(revision, refused, attempted_at)
+        except SourceUnreachable as error:
+            self.convergence.evaluate_failed(str(error), self._monotonic)
+            self._note("commit cannot be read", revision=revision, reason=error)
+        else:
+            self._compiled = (revision, desired)
+            self.standing.refusal = ()
+            self.convergence.compiled(revision, self._monotonic)
+            self._note("commit accepted", revision=revision, subject=self._subject(revision))
+        finally:
+            self.standing.end(text)
+
+    async def repair(self, revision: str) -> None:
+        """Look, plan, and take the steps that bring the machine to that commit."""
+        self.is_repairing = True
+        try:
+            await self._repair(revision)
+        finally:
+            self.is_repairing = False
+
+    async def _repair(self, revision: str) -> None:
+        attempted_at, began = self._now, self._monotonic
+        try:
+            steps = await self._plan(revision)
+        except (JailError, MaculaError, OSError) as error:
+            self.convergence.repair_failed(str(error), self._monotonic)
+            self._note("cannot look at the machine", reason=error)
+            return
+        postponed = self.convergence.postponed(self._monotonic)
+        due = [step for step in steps if step.name not in postponed]
+        self.standing.is_settled = not steps
+        records = await self._apply(due)
+        if len(records) < len(due):
+            return  # stopped at the border of a step: nothing is known about the rest
+        self.convergence.repaired(revision, frozenset(s.name for s in steps), self._monotonic)
+        self.standing.is_settled = not self.convergence.step_failures
+        self.standing.reconciled_at = self._now
+        self.standing.reconcile_s = self._monotonic - began
+        if records:
+            await self._look()
+        self._record(revision, attempted_at, records)
+
+    async def _look(self) -> None:
+        try:
+            found = await look(self.tools.runtime)
+        except (JailError, MaculaError, OSError) as error:
+            self._note("cannot look at the machine", reason=error)
+            return
+        self.standing.world = replace(self.standing.world, found=found)
+
+    async def _plan(self, revision: str) -> tuple[Step, ...]:
+        desired = await self._desired(revision)
+        paths = await asyncio.to_thread(machine_paths, self.settings, tuple(desired.nodes))
+        rendered = render(desired, paths)
+        found = await look(self.tools.runtime)
+        self.standing.world = replace(
+            self.standing.world, desired=desired, rendered=rendered, found=found
+        )
+        return plan(rendered.jails, found, rendered.kept)
+
+    async def _desired(self, revision: str) -> Desired:
+        """What that accepted commit wants; read again after a restart."""
+        if self._compiled is None or self._compiled[0] != revision:
+            desired = await asyncio.to_thread(self._compile, revision)
+            self._compiled = (revision, desired)
+            self._subject(revision)
+        return self._compiled[1]
+
+    async def _apply(self, steps: list[Step]) -> tuple[StepRecord, ...]:
+        if not steps:
+            return ()
+        observer = Observer(began=self._step_began, ended=self._step_ended)
+        return await self._applier.apply(steps, self.stopping, observer)
+
+    async def _reload(self, jail: str) -> str:
+        kind, name = kind_and_name(jail)
+        if kind != "node":
+            return "only nodes can be told to reload"
+        socket = self.settings.run_dir / f"{name}.sock"
+        try:
+            async with (
+                asyncio.timeout(RELOAD_TIMEOUT_S),
+                connect(socket, name="reconciler") as mesh,
+            ):
+                await mesh.reload()
+        except (MaculaError, OSError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {RELOAD_TIMEOUT_S:g} s"
+            self._note("restarting, since it did not reload", jail=jail, reason=reason)
+            return reason
+        return ""
+
+    # In a thread.
+
+    def _fetch(self) -> tuple[Revision, str]:
+        source = self.tools.source
+        before = source.tip()
+        tip = source.fetch()
+        self._commits[tip] = source.commit(tip)
+        if before is None or not source.holds(before) or source.is_ancestor(before, tip):
+            return tip, ""
+        gone = short_revision(before)
+        return tip, f"the history of {source.branch} was rewritten: {gone} is no part of it now"
+
+    def _compile(self, revision: str) -> Desired:
+        try:
+            return self._compile_once(revision)
+        except DamagedClone:
+            self.tools.source.repair()
+            return self._compile_once(revision)
+
+    def _compile_once(self, revision: str) -> Desired:
+        source = self.tools.source
+        tree = source.tree(Revision(revision))
+        if revision not in self._commits:
+            self._commits = {revision: source.commit(Revision(revision))}
+        if tree.problems:
+            raise Refused(tree.problems)
+        return compile_tree(tree.files)
+
+    # What came of it.
+
+    async def _fetched(self, tip: Revision, notice: str) -> None:
+        moved = tip != self.convergence.tip
+        self.standing.fetch = FetchStatus(ok_at=self._now)
+        if moved:
+            self.standing.notice = notice
+            self._commits = {tip: self._commits[tip]}
+            self._note("fetched", tip=tip, subject=self._subject(tip))
+        if notice:
+            self._note("history rewritten", notice=notice)
+        self.convergence.fetched(tip, self._monotonic)
+
+    def _fetch_failed(self, error: SourceUnreachable) -> None:
+        if self.standing.fetch.error != str(error):
+            self._note("cannot fetch", reason=error)
+        self.standing.fetch = replace(self.standing.fetch, failed_at=self._now, error=str(error))
+
+    def _refused(self, revision: str, refused: Refused, attempted_at: float) -> None:
+        self.standing.refusal = tuple(map(str, refused.problems))
+        self.convergence.refused(revision, self._monotonic)
+        self._note("commit refused", revision=revision, problems=len(refused.problems))
+        for line in self.standing.refusal[:5]:
+            self._note("problem", at=line)
+        self._remember(revision, Outcome.REFUSED, attempted_at, problems=self.standing.refusal)
+
+    def _step_began(self, step: Step) -> None:
+        self.standing.begin(step.describe(), self._now)
+
+    def _step_ended(self, record: StepRecord) -> None:
+        step = record.step
+        self.standing.end(step.describe())
+        took = f"{record.duration_s:.2f}"
+        if record.is_ok:
+            self.convergence.step_done(step.name)
+            self._note(step.verb, jail=step.name, why=step.reason, took_s=took)
+        else:
+            self.convergence.step_failed(step.name, record.failure, self._monotonic)
+            self._note(f"cannot {step.verb}", jail=step.name, reason=record.failure, took_s=took)
+
+    def _record(self, revision: str, attempted_at: float, records: tuple[StepRecord, ...]) -> None:
+        """Put this repair into the history if it says anything new about the commit."""
+        failures = self.convergence.step_failures
+        outcome = Outcome.FAILED if failures else Outcome.APPLIED
+        last = self._last_generation()
+        if last is None or (last.revision, last.outcome) != (revision, outcome):
+            steps = tuple(record.describe() for record in records)
+            problems = tuple(f"{jail}: {failure.reason}" for jail, failure in failures.items())
+            self._remember(revision, outcome, attempted_at, problems=problems, steps=steps)
+
+    def _remember(
+        self,
+        revision: str,
+        outcome: Outcome,
+        attempted_at: float,
+        *,
+        problems: tuple[str, ...] = (),
+        steps: tuple[str, ...] = (),
+    ) -> None:
+        last, commit = self._last_generation(), self._commits.get(revision)
+        if last is not None and last.revision == revision:
+            attempted_at, steps = last.attempted_at, (*last.steps, *steps)
+        generation = Generation(
+            revision=revision,
+            subject=commit.subject if commit else "",
+            author=commit.author if commit else "",
+            attempted_at=attempted_at,
+            finished_at=self._now,
+            outcome=outcome,
+            problems=problems,
+            steps=steps,
+        )
+        try:
+            self.tools.store.record(generation)
+        except OSError as error:
+            self._note("cannot write the history", reason=error)
+
+    def _last_generation(self) -> Generation | None:
+        history = self.tools.store.history()
+        return history[-1] if history else None
+
+    def _save_progress(self) -> None:
+        progress = self.convergence.progress
+        if progress == self._saved:
+            return
+        try:
+            self.tools.store.save_progress(progress)
+        except OSError as error:
+            self._note("cannot write state.json", reason=error)
+        else:
+            self._saved = progress
+
+    def _restore_refusal(self) -> None:
+        """A refused commit is not evaluated again after a restart: recall what was wrong."""
+        last, refused = self._last_generation(), self.convergence.progress.refused
+        if last is not None and refused is not None and last.revision == refused:
+            self.standing.refusal = last.problems
+
+    def _subject(self, revision: str) -> str:
+        commit = self._commits.get(revision)
+        if commit is None:
+            return ""
+        self.standing.subject, self.standing.author = commit.subject, commit.author
+        return commit.subject
+
+    def _about(self, pid: int) -> About:
+        return About(
+            pid=pid,
+            started_at=self._now,
+            runtime=self.tools.runtime.name,
+            url=self.tools.source.shown_url,
+            branch=self.tools.source.branch,
+            deadline_s=self.settings.health.deadline_s,
+        )
+
+    def _note(self, event: str, /, **facts: object) -> None:
+        self.tools.journal.note(event, **facts)
+
+    @property
+    def _now(self) -> float:
+        return self.tools.clock.now()
+
+    @property
+    def _monotonic(self) -> float:
+        return self.tools.clock.monotonic()
+
+
+def _timing(settings: ReconcilerSettings) -> Timing:
+    poll, retry = settings.poll, settings.retry
+    return Timing(
+        poll_interval_s=poll.interval_s,
+        poll_jitter=poll.jitter,
+        drift_interval_s=settings.drift_interval_s,
+        fetch=Backoff(base_s=poll.backoff_base_s, max_s=poll.backoff_max_s),
+        retry=Backoff(base_s=retry.base_s, max_s=retry.max_s),
+    )

@@ -1,0 +1,503 @@
+"""The reconciler at work: real Git repositories, jails in memory or as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from jails.spec import JailState
+from maculaos.host.entropy import SystemEntropy
+from maculaos.security.authority import Request, create_realm, issue
+from reconciler.control import SOCKET_NAME, ask
+from reconciler.status import Status
+from reconciling import REALM, Bench, a_bench, app, node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TWO_NODES = {
+    "realm.yaml": REALM,
+    "nodes/n1.yaml": node("n1", 4701),
+    "nodes/n2.yaml": node("n2", 4702),
+    "apps/echo.yaml": app("echo"),
+}
+JAILS = ["app-echo", "node-n1", "node-n2"]
+BROKEN = "version: 1\nname: [n2\nrealm: demo\n"
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with a_bench() as bench:
+        bench.pretend_credentials("n1", "n2", "n3")
+        yield bench
+
+
+def names(bench: Bench) -> list[str]:
+    return sorted(bench.runtime.look())
+
+
+def test_push_converges_and_the_next_push_too(bench: Bench) -> None:
+    async def main() -> None:
+        first = bench.upstream.commit(TWO_NODES, "Two nodes")
+        async with bench.running() as running:
+            snapshot = await running.applied(first)
+            assert names(bench) == JAILS
+            assert snapshot.activity.subject == "Two nodes"
+            second = bench.upstream.commit({"nodes/n3.yaml": node("n3", 4703)})
+            await running.applied(second)
+            assert names(bench) == [*JAILS, "node-n3"]
+
+    asyncio.run(main())
+
+
+def test_what_leaves_the_repository_leaves_the_machine(bench: Bench) -> None:
+    async def main() -> None:
+        bench.upstream.commit(TWO_NODES)
+        async with bench.running() as running:
+            await running.until(lambda s: s.status.converged)
+            await running.applied(bench.upstream.commit({"nodes/n2.yaml": None}))
+            assert names(bench) == ["app-echo", "node-n1"]
+
+    asyncio.run(main())
+
+
+def test_broken_commit_is_refused_and_everything_keeps_running(bench: Bench) -> None:
+    async def main() -> None:
+        good = bench.upstream.commit(TWO_NODES)
+        async with bench.running() as running:
+            await running.applied(good)
+            started = list(bench.runtime.started)
+            bad = bench.upstream.commit({"nodes/n2.yaml": BROKEN})
+            snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
+            assert any(p.startswith("nodes/n2.yaml:3:6: ") for p in snapshot.status.problems)
+            assert snapshot.status.revisions.applied == good
+            assert not snapshot.status.ready
+            wanted = bench.runtime.look()["node-n1"].files_digest
+            bench.runtime.tamper("node-n1", "node.yaml", b"not ours")
+            await running.until(
+                lambda _: (
+                    bench.runtime.look()["node-n1"].files_digest == wanted
+                    and bench.runtime.started == [*started, "node-n1"]
+                )
+            )
+            fixed = bench.upstream.commit({"nodes/n2.yaml": node("n2", 4712)})
+            snapshot = await running.applied(fixed)
+            assert snapshot.status.problems == ()
+
+    asyncio.run(main())
+
+
+def test_refusal_is_remembered_over_a_restart(bench: Bench) -> None:
+    async def main() -> None:
+        bad = bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": BROKEN})
+        for _ in range(2):
+            async with bench.running() as running:
+                snapshot = await running.until(lambda s: s.status.revisions.tip == bad)
+                snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
+                assert any("nodes/n2.yaml:3:6: " in p for p in snapshot.status.problems)
+        assert names(bench) == []
+
+    asyncio.run(main())
+
+
+def test_symbolic_link_among_the_specs_is_refused(bench: Bench) -> None:
+    async def main() -> None:
+        bench.upstream.commit(TWO_NODES)
+        (bench.upstream.work / "nodes/n3.yaml").symlink_to("/etc/passwd")
+        bad = bench.upstream.record()
+        async with bench.running() as running:
+            snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
+            assert "nodes/n3.yaml:1:1: it is a symbolic link" in snapshot.status.problems[0]
+
+    asyncio.run(main())
+
+
+def test_unreachable_repository_leaves_the_machine_repaired(bench: Bench) -> None:
+    async def main() -> None:
+        revision = bench.upstream.commit(TWO_NODES)
+        async with bench.running() as running:
+            await running.applied(revision)
+            bench.upstream.hide()
+            snapshot = await running.until(lambda s: s.status.fetch.error)
+            assert "there is no repository" in snapshot.status.fetch.error
+            bench.runtime.remove("node-n1")
+            await running.until(lambda _: "node-n1" in bench.runtime.look())
+            bench.upstream.show()
+            snapshot = await running.until(lambda s: not s.status.fetch.error)
+            assert snapshot.status.revisions.applied == revision
+
+    asyncio.run(main())
+
+
+def test_empty_repository_is_said_and_the_first_commit_is_taken(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            snapshot = await running.until(lambda s: s.status.fetch.error)
+            assert "the repository is empty; push a commit to main" in snapshot.status.fetch.error
+            await running.applied(bench.upstream.commit(TWO_NODES))
+
+    asyncio.run(main())
+
+
+def test_repository_that_becomes_empty_removes_nothing(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+            bench.upstream.empty()
+            await running.until(lambda s: "is empty" in s.status.fetch.error)
+            bench.runtime.stop("node-n1")
+            await running.until(
+                lambda _: bench.runtime.look()["node-n1"].state is JailState.RUNNING
+            )
+            assert names(bench) == JAILS
+
+    asyncio.run(main())
+
+
+def test_rewritten_history_is_followed_and_said(bench: Bench) -> None:
+    async def main() -> None:
+        bench.upstream.commit(TWO_NODES)
+        async with bench.running() as running:
+            await running.until(lambda s: s.status.converged)
+            files = {"realm.yaml": REALM, "nodes/n1.yaml": node("n1", 4701)}
+            snapshot = await running.applied(bench.upstream.rewrite(files))
+            assert "the history of main was rewritten" in snapshot.activity.notice
+            assert names(bench) == ["node-n1"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("harm", ["crash", "orphan", "remove", "stop"])
+def test_drift_is_repaired_without_a_commit(bench: Bench, harm: str) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+            getattr(bench.runtime, harm)("node-n2")
+            if harm == "crash":
+                bench.runtime.restart("node-n2")  # its supervisor's business
+            await running.until(lambda _: runs(bench, "node-n2"))
+
+    asyncio.run(main())
+
+
+def runs(bench: Bench, jail: str) -> bool:
+    facts = bench.runtime.look().get(jail)
+    return facts is not None and facts.state is JailState.RUNNING
+
+
+def test_failing_step_stops_no_other_and_is_tried_again(bench: Bench) -> None:
+    async def main() -> None:
+        bench.runtime.fail_next_ensure("node-n1", "its port is taken")
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+            assert names(bench) == JAILS
+        history = (bench.root / "state/history.jsonl").read_text()
+        assert "its port is taken" in history
+        assert json.loads(history)["outcome"] == "applied"
+
+    asyncio.run(main())
+
+
+def test_node_without_credentials_is_blocked_alone(bench: Bench) -> None:
+    async def main() -> None:
+        bench.upstream.commit({**TWO_NODES, "nodes/n4.yaml": node("n4", 4704)})
+        async with bench.running() as running:
+            snapshot = await running.until(lambda s: len(s.status.items) == 4 and s.status.problems)
+            assert "macula realm issue n4" in snapshot.status.problems[0]
+            assert not snapshot.status.converged
+            await running.until(lambda _: names(bench) == JAILS)
+            bench.pretend_credentials("n4")
+            await running.until(lambda s: s.status.converged)
+            assert "node-n4" in names(bench)
+
+    asyncio.run(main())
+
+
+def test_renewed_certificate_restarts_its_node_alone(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+            (bench.root / "credentials/n1/node.crt").write_text("renewed")
+            await running.until(lambda _: bench.runtime.ended)
+            await running.until(lambda s: s.status.converged)
+            assert bench.runtime.ended == ["node-n1"]
+
+    asyncio.run(main())
+
+
+def test_next_reconciler_adopts_what_runs(bench: Bench) -> None:
+    async def main() -> None:
+        revision = bench.upstream.commit(TWO_NODES)
+        async with bench.running() as running:
+            await running.applied(revision)
+        started = list(bench.runtime.started)
+        async with bench.running() as running:
+            await running.until(lambda s: s.status.converged and s.status.revisions.tip)
+        assert bench.runtime.started == started
+        assert bench.runtime.ended == []
+
+    asyncio.run(main())
+
+
+def test_after_a_restart_the_goal_is_repaired_though_git_is_gone(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+        bench.upstream.hide()
+        bench.runtime.remove("node-n1")
+        async with bench.running() as running:
+            await running.until(lambda s: s.status.converged)
+            assert names(bench) == JAILS
+
+    asyncio.run(main())
+
+
+def test_silent_git_server_keeps_nothing_from_repair_or_stop(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            bench.configure(repository={"url": f"https://127.0.0.1:{port}/x"}, drift_interval_s=0.1)
+            bench.runtime.remove("node-n1")
+            async with bench.running() as running:
+                await running.until(lambda _: names(bench) == JAILS)
+                bench.runtime.remove("node-n2")
+                await running.until(lambda _: names(bench) == JAILS)
+                begun = time.monotonic()
+            assert time.monotonic() - begun < 10
+
+    asyncio.run(main())
+
+
+def test_clone_damaged_at_rest_is_cloned_again(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+        for file in (bench.root / "state/repository.git/objects").rglob("*"):
+            if file.is_file():
+                file.chmod(0o600)
+                file.write_bytes(b"garbage")
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit({"nodes/n3.yaml": node("n3", 4703)}))
+            assert "node-n3" in names(bench)
+        assert "cloning" in bench.log.getvalue()
+
+    asyncio.run(main())
+
+
+def test_sync_waits_for_the_outcome(bench: Bench) -> None:
+    async def main() -> None:
+        bench.configure(poll={"interval_s": 3600.0})
+        bench.upstream.commit(TWO_NODES)
+        path = bench.root / "run" / SOCKET_NAME
+        async with bench.running() as running:
+            await running.until(lambda s: s.status.converged)
+            for files, outcome in (
+                ({"nodes/n3.yaml": node("n3", 4703)}, "applied"),
+                ({"nodes/n2.yaml": BROKEN}, "refused"),
+                ({"nodes/n2.yaml": node("n2", 4702)}, "applied"),
+            ):
+                revision = bench.upstream.commit(files)
+                answer = await ask(path, {"do": "sync", "timeout_s": 10}, 10)
+                assert (answer["outcome"], answer["revision"]) == (outcome, revision)
+            bench.upstream.hide()
+            answer = await ask(path, {"do": "sync", "timeout_s": 10}, 10)
+            assert answer["outcome"] == "unreachable"
+
+    asyncio.run(main())
+
+
+def test_status_file_is_the_status_and_holds_no_content(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+        said = json.loads((bench.root / "state/status.json").read_text())
+        said.pop("activity")
+        assert Status.from_json(said).converged
+        assert (bench.root / "state/status.json").stat().st_mode & 0o777 == 0o644
+        assert (bench.root / "state/state.json").stat().st_mode & 0o777 == 0o600
+
+    asyncio.run(main())
+
+
+# The command itself, with real processes.
+
+
+def reconciler(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reconciler.cli", *words, "--config", str(bench.config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def start(bench: Bench, *words: str) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "reconciler.cli", "run", "--config", str(bench.config), *words]
+    with (bench.root / "log").open("ab") as log:
+        return subprocess.Popen(argv, stdout=log, stderr=log)
+
+
+def wait_for(holds: Callable[[], Any], process: subprocess.Popen[bytes] | None = None) -> Any:
+    deadline = time.monotonic() + 30
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "not in time"
+        assert process is None or process.poll() is None, "the reconciler ended"
+        time.sleep(0.02)
+    return found
+
+
+def snapshot(bench: Bench) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((bench.root / "state/status.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def pids(bench: Bench) -> dict[str, int]:
+    items = snapshot(bench).get("items", [])
+    return {item["name"]: item["pid"] for item in items if item["ready"] and item["pid"]}
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def real(bench: Bench) -> Iterator[Bench]:
+    """A bench with real credentials for n1 and n2, cleaned up by ``reconciler down``."""
+    folder, now = bench.root, time.time()
+    (folder / "credentials").rename(folder / "pretended")
+    create_realm(folder / "realm", "demo", now=now, entropy=SystemEntropy())
+    for name in ("n1", "n2"):
+        request = Request(name=name)
+        issue(folder / "realm", folder / "credentials", request, now=now, entropy=SystemEntropy())
+    bench.configure(poll={"interval_s": 0.2}, health={"interval_s": 0.2})
+    files = {
+        "nodes/n1.yaml": node("n1", free_port()),
+        "nodes/n2.yaml": node("n2", free_port()),
+    }
+    bench.upstream.commit({**TWO_NODES, **files})
+    yield bench
+    reconciler(bench, "down")
+
+
+def test_killed_reconciler_is_followed_by_one_that_adopts(real: Bench) -> None:
+    first = start(real)
+    before = wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, first)
+    second = reconciler(real, "run")
+    assert second.returncode == 2
+    assert "already runs here" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    first.kill()
+    first.wait()
+    (real.root / "state/status.json").unlink()
+    third = start(real)
+    after = wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, third)
+    assert after == before
+    assert reconciler(real, "down").returncode == 0
+    assert third.wait(timeout=20) == 0
+    assert not any(psutil.pid_exists(pid) for pid in after.values())
+    assert not list((real.root / "run").iterdir())
+    assert not list((real.root / "state/jails").iterdir())
+    assert reconciler(real, "down").returncode == 0
+
+
+def test_killed_node_is_back_without_a_commit(real: Bench) -> None:
+    process = start(real, "--stop-jails-on-exit")
+    before = wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, process)
+    os.kill(before["n1"], signal.SIGKILL)
+    wait_for(lambda: pids(real).get("n1", before["n1"]) != before["n1"], process)
+    assert {name: pids(real)[name] for name in ("n2", "echo")} == {
+        name: before[name] for name in ("n2", "echo")
+    }
+    after = pids(real)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    assert not any(psutil.pid_exists(pid) for pid in after.values())
+
+
+def test_edited_file_and_deleted_folder_are_repaired(real: Bench) -> None:
+    process = start(real)
+    wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, process)
+    config = real.root / "state/jails/node-n1/data/node.yaml"
+    wanted = config.read_bytes()
+    config.write_bytes(b"not ours")
+    wait_for(lambda: config.exists() and config.read_bytes() == wanted, process)
+    wait_for(lambda: len(pids(real)) == 3, process)
+
+
+def test_sync_plan_status_and_history_without_a_daemon(real: Bench) -> None:
+    planned = reconciler(real, "plan", "--json")
+    assert [step["step"] for step in json.loads(planned.stdout)["steps"]] == ["start"] * 3
+    synced = reconciler(real, "sync", "--json")
+    assert json.loads(synced.stdout)["outcome"] == "applied"
+    assert "nothing to do" in reconciler(real, "plan").stdout
+    assert json.loads(reconciler(real, "history", "--json").stdout)[0]["outcome"] == "applied"
+    shown = reconciler(real, "status")
+    assert "none runs here" in shown.stderr
+    assert "n1" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("status",), "no reconciler runs here"),
+        (("plan", "--revision", "--all"), "names no commit"),
+        (("sync",), "there is no repository; check repository.url"),
+    ],
+)
+def test_expected_errors_are_one_line(bench: Bench, words: tuple[str, ...], said: str) -> None:
+    bench.upstream.commit(TWO_NODES)
+    if words == ("sync",):
+        bench.upstream.hide()
+    done = reconciler(bench, *words)
+    assert done.returncode != 0
+    assert said in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("reconciler: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_settings_are_told_with_their_place(bench: Bench) -> None:
+    bench.configure(nonsense=1)
+    done = reconciler(bench, "run")
+    assert done.returncode == 2
+    assert f"reconciler: {bench.config}:" in done.stderr
+    assert "unknown key 'nonsense'" in done.stderr
+
+
+def test_check_tells_every_problem_before_a_push(bench: Bench) -> None:
+    bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": BROKEN})
+    argv = [sys.executable, "-m", "reconciler.cli", "check", str(bench.upstream.work)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("reconciler: nodes/n2.yaml:3:6: ")
+    (bench.upstream.work / "nodes/n2.yaml").write_text(TWO_NODES["nodes/n2.yaml"])
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "2 nodes, 1 apps: ok\n")
+
+
+def test_log_of_a_run_holds_no_key(real: Bench) -> None:
+    assert reconciler(real, "sync").returncode == 0
+    key = (real.root / "credentials/n1/node.key").read_text().splitlines()[1]
+    state = real.root / "state"
+    read = [path for path in state.rglob("*") if path.is_file()]
+    assert not [path for path in read if key.encode() in path.read_bytes()]
+    assert Path(real.root / "run").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,176 @@
+"""What nodes and apps become on a machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jails.spec import JailSpec, RestartPolicy
+from maculaos.documents import read_document
+from maculaos.settings import NodeSettings, SwimSettings
+from reconciler.desired import Desired
+from reconciler.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides
+from reconciler.render import MachinePaths, Rendered, render
+from reconciler.spec import AppSpec, Listen, NodeSpec, RealmSpec, RestartRule
+
+MACHINE = MachinePaths(
+    macula=("/venv/bin/python", "-m", "maculaos.cli"),
+    credentials_dir=Path("/etc/macula/credentials"),
+    run_dir=Path("/run/macula"),
+    realm_dir=Path("/etc/macula/realm"),
+    credentials=MappingProxyType({"n1": "aa", "n2": "bb", "n3": "cc"}),
+)
+
+
+def node(name: str, port: int, peers: tuple[str, ...] | None = None) -> NodeSpec:
+    listen = Listen(address="127.0.0.1", port=port)
+    return NodeSpec(version=1, name=name, realm="demo", listen=listen, peers=peers)
+
+
+def desired(
+    *nodes: NodeSpec, apps: tuple[AppSpec, ...] = (), defaults: Defaults | None = None
+) -> Desired:
+    realm = RealmSpec(version=1, name="demo", defaults=defaults or Defaults())
+    return Desired(realm, {each.name: each for each in nodes}, {each.name: each for each in apps})
+
+
+def settings_in(jail: JailSpec) -> NodeSettings:
+    (file,) = jail.files
+    return read_document(file.content, file.path, NodeSettings).value
+
+
+def jail(rendered: Rendered, name: str) -> JailSpec:
+    assert not rendered.blocked
+    return rendered.jails[name]
+
+
+seconds = st.none() | st.floats(min_value=1e-9, max_value=86_400, allow_subnormal=False)
+counts = st.none() | st.integers(min_value=1, max_value=20)
+swims = st.builds(
+    SwimOverrides,
+    suspicion_multiplier=counts,
+    push_pull_interval_s=seconds,
+    retransmit_multiplier=counts,
+    tombstone_s=seconds,
+)
+links = st.builds(LinkOverrides, idle_timeout_s=seconds, handshake_timeout_s=seconds)
+limits = st.builds(LimitOverrides, links=counts, members=counts)
+
+
+@given(swims, swims, links, limits, st.sampled_from(["/etc/keys", "/etc/my keys/ä: #x", '/q"\\']))
+def test_rendered_file_is_what_a_node_reads(
+    swim: SwimOverrides,
+    default: SwimOverrides,
+    link: LinkOverrides,
+    limit: LimitOverrides,
+    folder: str,
+) -> None:
+    spec = replace(node("n1", 4701), swim=swim, link=link, limits=limit)
+    machine = replace(MACHINE, credentials_dir=Path(folder))
+    made = render(desired(spec, node("n2", 4702), defaults=Defaults(swim=default)), machine)
+    read = settings_in(jail(made, "node-n1"))
+    assert (read.name, read.realm, read.listen.port) == ("n1", "demo", 4701)
+    assert read.credentials.key == Path(folder) / "n1" / "node.key"
+    assert read.control_socket == Path("/run/macula/n1.sock")
+    assert read.peers == ("127.0.0.1:4702",)
+    for key in ("tombstone_s", "suspicion_multiplier"):
+        wanted = getattr(swim, key) or getattr(default, key) or getattr(SwimSettings(), key)
+        assert getattr(read.swim, key) == wanted
+    assert read.link.idle_timeout_s == (link.idle_timeout_s or 10.0)
+    assert read.limits.links == (limit.links or 256)
+
+
+def test_node_is_started_with_its_file() -> None:
+    made = jail(render(desired(node("n1", 4701)), MACHINE), "node-n1")
+    assert made.command == (*MACHINE.macula, "start", "--config", "{data}/node.yaml")
+    assert [(file.path, file.mode) for file in made.files] == [("node.yaml", 0o600)]
+
+
+def test_peers_default_to_every_other_node() -> None:
+    made = render(desired(node("n1", 1), node("n2", 2), node("n3", 3)), MACHINE)
+    assert settings_in(jail(made, "node-n2")).peers == ("127.0.0.1:1", "127.0.0.1:3")
+
+
+def test_peers_are_resolved_to_what_is_advertised_and_named_once() -> None:
+    far = replace(
+        node("n2", 2), listen=Listen(address="::", port=2, advertise=("a.example:7", "b.example:8"))
+    )
+    spec = node("n1", 1, peers=("n2", "x.example:9", "a.example:7"))
+    made = render(desired(spec, far), MACHINE)
+    assert settings_in(jail(made, "node-n1")).peers == ("a.example:7", "x.example:9")
+
+
+def test_no_peers_can_be_asked_for() -> None:
+    made = render(desired(node("n1", 1, peers=()), node("n2", 2)), MACHINE)
+    assert settings_in(jail(made, "node-n1")).peers == ()
+
+
+def test_new_peers_do_not_restart_a_node() -> None:
+    alone = jail(render(desired(node("n1", 1)), MACHINE), "node-n1")
+    paired = jail(render(desired(node("n1", 1), node("n2", 2)), MACHINE), "node-n1")
+    assert alone.program_digest() == paired.program_digest()
+    assert alone.files_digest() != paired.files_digest()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        node("n1", 2),
+        replace(node("n1", 1), swim=SwimOverrides(tombstone_s=5.0)),
+        replace(node("n1", 1), limits=LimitOverrides(links=5)),
+    ],
+)
+def test_other_settings_restart_a_node(changed: NodeSpec) -> None:
+    before = jail(render(desired(node("n1", 1)), MACHINE), "node-n1")
+    after = jail(render(desired(changed), MACHINE), "node-n1")
+    assert before.program_digest() != after.program_digest()
+
+
+def test_renewed_certificate_restarts_its_node_alone() -> None:
+    wanted = desired(node("n1", 1), node("n2", 2))
+    renewed = replace(MACHINE, credentials={**MACHINE.credentials, "n1": "new"})
+    before, after = render(wanted, MACHINE).jails, render(wanted, renewed).jails
+    differ = [n for n in before if before[n].program_digest() != after[n].program_digest()]
+    assert differ == ["node-n1"]
+
+
+def test_node_without_credentials_is_blocked_with_the_next_move() -> None:
+    made = render(desired(node("n1", 1), node("n4", 4)), MACHINE)
+    assert list(made.jails) == ["node-n1"]
+    assert made.kept == {"node-n4"}
+    assert made.blocked["node-n4"].endswith(
+        "run: macula realm issue n4 --realm-dir /etc/macula/realm --out /etc/macula/credentials"
+    )
+
+
+def test_app_learns_where_its_mesh_is() -> None:
+    app = AppSpec(
+        version=1,
+        name="echo",
+        node="n2",
+        command=("macula", "register", "macula"),
+        environment={"GREETING": "hello"},
+        restart=RestartRule(policy="on-failure", base_s=1.0, max_s=2.0),
+        stop_deadline_s=3.0,
+    )
+    made = jail(render(desired(node("n2", 2), apps=(app,)), MACHINE), "app-echo")
+    assert made.command == (*MACHINE.macula, "register", "macula")
+    assert dict(made.environment) == {
+        "GREETING": "hello",
+        "MACULA_SOCKET": "/run/macula/n2.sock",
+        "MACULA_NODE": "n2",
+        "MACULA_REALM": "demo",
+    }
+    assert made.restart.policy is RestartPolicy.ON_FAILURE
+    assert (made.restart.base_s, made.restart.max_s, made.stop_deadline_s) == (1.0, 2.0, 3.0)
+
+
+def test_other_programs_are_left_as_written() -> None:
+    app = AppSpec(version=1, name="a", node="n1", command=("/bin/sh", "-c", "true"))
+    made = jail(render(desired(node("n1", 1), apps=(app,)), MACHINE), "app-a")
+    assert made.command == ("/bin/sh", "-c", "true")

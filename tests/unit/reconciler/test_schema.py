@@ -1,0 +1,94 @@
+"""The published documentation is what the types say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from reconciler import schema
+from reconciler.desired import compile_tree
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+REFRESH = "run: python -m reconciler.schema docs"
+EXAMPLE = ROOT / "examples" / "mesh-config"
+FOLDERS = {"realm": "realm.yaml", "node": "nodes/n1.yaml", "app": "apps/echo.yaml"}
+
+
+def _examples() -> dict[str, str]:
+    """The examples in docs/spec.md by the path that their section describes."""
+    text = (DOCS / "spec.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    return dict(zip(FOLDERS.values(), blocks, strict=True))
+
+
+@pytest.mark.parametrize("name", ["realm.json", "node.json", "app.json"])
+def test_published_schema_is_the_generated_one(name: str) -> None:
+    published = (DOCS / "schema" / name).read_text(encoding="utf-8")
+    assert published == schema.schemas()[name], REFRESH
+
+
+def test_nothing_else_is_published_as_schema() -> None:
+    published = {path.name for path in (DOCS / "schema").glob("*.json")}
+    assert published == set(schema.schemas())
+
+
+def test_tables_of_keys_are_the_generated_ones() -> None:
+    text = (DOCS / "spec.md").read_text(encoding="utf-8")
+    assert schema.with_tables(text) == text, REFRESH
+
+
+def test_every_table_has_its_place_in_the_documentation() -> None:
+    text = (DOCS / "spec.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- keys of (\w+) -->", text)) == set(schema.key_tables())
+
+
+def test_every_key_is_described() -> None:
+    for name, table in schema.key_tables().items():
+        for row in table.splitlines()[2:]:
+            assert not row.endswith("|  |"), f"{name}: {row}"
+
+
+def test_documented_examples_are_accepted() -> None:
+    tree = {path: text.encode() for path, text in _examples().items()}
+    tree["nodes/n2.yaml"] = (
+        b"version: 1\nname: n2\nrealm: demo\nlisten: {address: '::1', port: 9}\n"
+    )
+    assert set(compile_tree(tree).nodes) == {"n1", "n2"}
+
+
+@pytest.mark.parametrize("kind", ["realm", "node", "app"])
+def test_schema_accepts_what_the_reconciler_accepts(kind: str) -> None:
+    validator = _validator(kind)
+    for text in (_examples()[FOLDERS[kind]], (EXAMPLE / FOLDERS[kind]).read_text(encoding="utf-8")):
+        validator.validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("realm", {"name": "Demo!"}),
+        ("realm", {"colour": "blue"}),
+        ("realm", {"defaults": {"swim": {"probe_interval_s": None}}}),
+        ("node", {"listen": {"address": "127.0.0.1", "port": 0}}),
+        ("node", {"peers": None}),
+        ("app", {"command": []}),
+        ("app", {"restart": {"policy": "sometimes"}}),
+        ("app", {"environment": {"N": 1}}),
+    ],
+)
+def test_schema_refuses_what_the_reconciler_refuses(kind: str, change: dict[str, Any]) -> None:
+    document = yaml.safe_load(_examples()[FOLDERS[kind]])
+    assert not _validator(kind).is_valid({**document, **change})
+
+
+def _validator(kind: str) -> Draft202012Validator:
+    made = json.loads(schema.schemas()[f"{kind}.json"])
+    Draft202012Validator.check_schema(made)
+    return Draft202012Validator(made)
