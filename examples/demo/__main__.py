@@ -1,0 +1,160 @@
+"""``make up``, ``make up-check`` and ``make down``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess  # noqa: TID251  # starts the reconciler as an operator would, and leaves it alone
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from demo.acts import ACTS, ActFailed, Stage
+from demo.machine import node_processes
+from demo.site import Site, free_port, listening_ports, prepare
+from maculaos.errors import MaculaError, UsageError
+from maculaos.host.clock import SystemClock
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
+Root = Annotated[Path, typer.Option("--root", help="The folder in which it plays.")]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+people = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def up(root: Root = CHECKOUT / "var" / "demo") -> None:
+    """Prepare the demo and become its reconciler; Ctrl-C stops everything."""
+    site = Site(root.resolve())
+    with people.status("preparing the demo"):
+        prepare(site, {}, _tell)
+    _check_ports(site)
+    argv = (*_reconciler("run", site), "--live", "--stop-jails-on-exit", *_hints(site))
+    os.execv(argv[0], argv)  # noqa: S606  # no shell: the reconciler takes this process over
+
+
+@app.command()
+def check(root: Root = CHECKOUT / "var" / "check") -> None:
+    """Play the whole main job with nobody watching; exit 0 only if all of it happened."""
+    site = Site(root.resolve())
+    if site.settings_file.exists():
+        _down(site)
+    shutil.rmtree(site.root, ignore_errors=True)
+    with people.status("preparing the check"):
+        prepare(site, {name: free_port() for name in ("n1", "n2", "n3")}, _tell)
+    log = site.root / "reconciler.log"
+    with log.open("wb") as output:
+        reconciler = subprocess.Popen(
+            _reconciler("run", site), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        played = _play(Stage(site, SystemClock(), psutil.Process(reconciler.pid)))
+    finally:
+        reconciler.send_signal(signal.SIGTERM)
+        reconciler.wait(timeout=30)
+        _down(site)
+    if not played:
+        people.print(f"What the reconciler said: {log}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def down(root: Root = CHECKOUT / "var" / "demo") -> None:
+    """Stop everything that a demo left running; its repository and identities stay."""
+    site = Site(root.resolve())
+    if site.settings_file.exists():
+        _down(site)
+    else:
+        people.print(f"nothing to stop: there is no demo in {site.root}")
+
+
+def _play(stage: Stage) -> bool:
+    """Play the acts in order until one fails; print what took how long."""
+    table = Table("act", "result", "seconds", title="The main job")
+    table.columns[2].justify = "right"
+    began = stage.clock.monotonic()
+    complaint = ""
+    for act in ACTS:
+        title = (act.__doc__ or act.__name__).strip().rstrip(".")
+        started = stage.clock.monotonic()
+        try:
+            with people.status(title):
+                asyncio.run(act(stage))
+        except (ActFailed, MaculaError, psutil.Error, OSError) as error:
+            complaint = str(error)
+        took = f"{stage.clock.monotonic() - started:.2f}"
+        table.add_row(title, "[red]FAILED" if complaint else "[green]ok", took)
+        if complaint:
+            break
+    table.add_section()
+    table.add_row("all of it", "", f"{stage.clock.monotonic() - began:.2f}")
+    Console(highlight=False).print(table)
+    if complaint:
+        people.print(f"demo: {complaint}", style="red")
+    return not complaint
+
+
+def _check_ports(site: Site) -> None:
+    """Say before anything starts if a port of the seeded nodes is somebody else's."""
+    running = node_processes(site)  # left by a crash: the reconciler adopts them
+    for name, (address, port) in listening_ports(site).items():
+        if name in running:
+            continue
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise UsageError(
+                    f"{name} cannot listen on {address} port {port}: {error.strerror}",
+                    f"run make down, or choose another port in {site.worktree}/nodes and push it",
+                ) from error
+
+
+def _hints(site: Site) -> tuple[str, ...]:
+    tree = os.path.relpath(site.worktree)
+    node = os.path.relpath(site.socket("n1"))
+    macula = os.path.relpath(Path(sys.executable).with_name("macula"))
+    return (
+        "--hint",
+        f"push a change:     edit {tree}/nodes/n2.yaml; git -C {tree} commit -am 'Move n2'; "
+        f"git -C {tree} push",
+        "--hint",
+        f"talk to the mesh:  {macula} call echo '\"hello\"' --socket {node}",
+    )
+
+
+def _reconciler(verb: str, site: Site) -> tuple[str, ...]:
+    program = str(Path(sys.executable).with_name("reconciler"))
+    return (program, verb, "--config", str(site.settings_file))
+
+
+def _down(site: Site) -> None:
+    with people.status("stopping everything"):
+        subprocess.run(_reconciler("down", site), check=False, timeout=60)
+
+
+def _tell(line: str) -> None:
+    people.print(line)
+
+
+def main() -> int:
+    """Run one verb; turn what people can mend into one line."""
+    try:
+        app()
+    except MaculaError as error:
+        people.print(f"demo: {error}", style="red")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
