@@ -10,6 +10,7 @@ from maculaos.documents import read_document
 from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
+from maculaos.host.files import make_private_directory
 from reconciler.git import GitSource
 from reconciler.journal import Journal
 from reconciler.machine import runtime_of
@@ -38,6 +39,7 @@ def load_settings(path: Path | None) -> ReconcilerSettings:
 
 def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None = None) -> Worker:
     """A worker that logs to ``lines``; the caller holds the lock of the store."""
+    make_private_directory(settings.run_dir)
     clock = SystemClock()
     journal = Journal(lines, clock)
     tools = Tools(

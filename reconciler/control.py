@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from maculaos.errors import UsageError
 from maculaos.host.files import make_private_directory
+from reconciler.settings import SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -183,6 +184,8 @@ def _remove(path: Path) -> None:
 
 def _bound(path: Path) -> socket.socket:
     """A listening socket that has mode 0600 before it has its name."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise UsageError(f"{path} is too long for a socket", "choose a shorter path for run_dir")
     temporary = path.with_name(f".{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

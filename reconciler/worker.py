@@ -111,6 +111,8 @@ class Worker:
             self._fetch_failed(error)
             self.convergence.fetched(None, self._monotonic)
         except SourceUnreachable as error:
+            if self.stopping.is_set():
+                return  # we ended it ourselves, which says nothing about the repository
             self._fetch_failed(error)
             self.convergence.fetch_failed(str(error), self._monotonic)
         else:

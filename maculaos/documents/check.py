@@ -10,12 +10,15 @@ import difflib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
+    Annotated,
     Any,
     Final,
     Generic,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -172,21 +175,29 @@ def _dotted(place: Place) -> str:
 
 def _keys_at(kind: Any, place: Place) -> set[str]:
     """The keys that ``kind`` allows in the mapping at ``place``."""
-    kinds = list(_dataclasses_in(kind))
+    kinds = list(_alternatives(kind))
     for word in place:
         kinds = [
-            inner
-            for outer in kinds
-            for hint in [get_type_hints(outer).get(str(word))]
-            for inner in _dataclasses_in(hint)
-        ] or (kinds if isinstance(word, int) else [])
-    return {field.name for one in kinds for field in dataclasses.fields(one)}
+            one for outer in kinds for inner in _inside(outer, word) for one in _alternatives(inner)
+        ]
+    known = [one for one in kinds if dataclasses.is_dataclass(one)]
+    return {field.name for one in known for field in dataclasses.fields(one)}
 
 
-def _dataclasses_in(kind: Any) -> Iterator[type]:
-    """Every dataclass that ``kind`` names: itself, or inside of unions, lists and mappings."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        yield kind
-    elif get_origin(kind) is not None:
+def _inside(kind: Any, word: str | int) -> tuple[Any, ...]:
+    """The types of what may stand under ``word`` in a ``kind``."""
+    if dataclasses.is_dataclass(kind):
+        return (get_type_hints(kind, include_extras=True).get(str(word)),)
+    arguments = get_args(kind)
+    return arguments[1:] if isinstance(word, str) else arguments
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """``kind`` itself, or what the union or the annotation is made of."""
+    if get_origin(kind) is Annotated:
+        yield from _alternatives(get_args(kind)[0])
+    elif get_origin(kind) in {Union, UnionType}:
         for argument in get_args(kind):
-            yield from _dataclasses_in(argument)
+            yield from _alternatives(argument)
+    else:
+        yield kind

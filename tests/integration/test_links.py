@@ -25,6 +25,7 @@ from credentials import DAY_S, RealmFolder, make_realm, signed_anew
 from maculaos.errors import UsageError
 from maculaos.host.clock import FakeClock, SystemClock
 from maculaos.quic.endpoint import DialFailed, Endpoint
+from maculaos.quic.mutual_tls import ALPN
 from maculaos.settings import LimitSettings, LinkSettings, ListenSettings
 from maculaos.wire.frames import MAX_PAYLOAD_SIZE, Frame, FrameError, encode_frame
 from maculaos.wire.messages import Error, Event, Ping, Pong, encode_message
@@ -54,12 +55,16 @@ def realm(tmp_path_factory: pytest.TempPathFactory) -> RealmFolder:
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    """Run ``test`` with a deadline, and see that it leaves no task behind."""
+    """Run ``test`` with a deadline; it leaves no task, and no callback of the loop fails."""
+    failures: list[dict[str, Any]] = []
 
     async def bounded() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, failure: failures.append(failure))
         async with asyncio.timeout(50):
             await test
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert failures == []
 
     asyncio.run(bounded())
 
@@ -526,7 +531,7 @@ def test_stopped_stream_ends_the_link_and_nothing_else(realm: RealmFolder) -> No
             (link,) = good.endpoint.links
             peer.stop(3)
             # In every turn of the loop, something is queued when the datagram comes in.
-            while link.send(Ping(1), CONTROL):
+            while link.send(Ping(1), CONTROL):  # noqa: ASYNC110  # each turn is wanted
                 await asyncio.sleep(0)
             await good.recorder.until(lambda: good.recorder.down)
             assert await peer.refusal() == ErrorCode.MALFORMED
@@ -614,7 +619,8 @@ def test_first_datagram_that_comes_twice_opens_one_connection(realm: RealmFolder
         limits = LimitSettings(pending_handshakes=1)
         settings = realm.node_settings("n1", limits=limits, link=QUICK)
         async with node(settings, realm.credentials("n1")) as one:
-            quic = QuicConnection(configuration=QuicConfiguration(is_client=True))
+            offer = QuicConfiguration(is_client=True, alpn_protocols=[ALPN])
+            quic = QuicConnection(configuration=offer)
             quic.connect(("127.0.0.1", one.endpoint.address.port), now=0.0)
             ((first, target), *_) = quic.datagrams_to_send(now=0.0)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

@@ -334,7 +334,8 @@ def test_a_keeper_that_comes_too_late_gives_up(root: Path, runtime: ProcessRunti
         check=False,
     )
     assert (late.returncode, late.stderr) == (4, "the launch was called off\n")
-    assert jailyard.processes_of(root) == []
+    jailyard.eventually("it is gone", lambda: jailyard.processes_of(root) == [])
+    assert starts(root) == 1
 
 
 def test_a_second_keeper_is_refused_while_an_orphan_lives(

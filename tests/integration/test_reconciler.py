@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -348,7 +349,9 @@ def reconciler(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
 def start(bench: Bench, *words: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-m", "reconciler.cli", "run", "--config", str(bench.config), *words]
     with (bench.root / "log").open("ab") as log:
-        return subprocess.Popen(argv, stdout=log, stderr=log)
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    bench.processes.append(process)
+    return process
 
 
 def wait_for(holds: Callable[[], Any], process: subprocess.Popen[bytes] | None = None) -> Any:
@@ -396,6 +399,9 @@ def real(bench: Bench) -> Iterator[Bench]:
     bench.upstream.commit({**TWO_NODES, **files})
     yield bench
     reconciler(bench, "down")
+    for process in bench.processes:
+        process.kill()
+        process.wait()
 
 
 def test_killed_reconciler_is_followed_by_one_that_adopts(real: Bench) -> None:
@@ -441,6 +447,11 @@ def test_edited_file_and_deleted_folder_are_repaired(real: Bench) -> None:
     config.write_bytes(b"not ours")
     wait_for(lambda: config.exists() and config.read_bytes() == wanted, process)
     wait_for(lambda: len(pids(real)) == 3, process)
+    before = pids(real)
+    shutil.rmtree(real.root / "state/jails/node-n1/data")
+    wait_for(lambda: config.exists() and config.read_bytes() == wanted, process)
+    wait_for(lambda: len(pids(real)) == 3, process)
+    assert pids(real)["n2"] == before["n2"]
 
 
 def test_sync_plan_status_and_history_without_a_daemon(real: Bench) -> None:

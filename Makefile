@@ -1,0 +1,73 @@
+# What can be done here; `make` alone lists it. Works with GNU make and with BSD make.
+
+PYTEST_ARGS ?= -n 2
+N ?= 25
+SEED ?= 1
+LOCK_ARGS ?=
+
+PYTHONS = maculaos reconciler jails build examples tests
+LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --quiet $(LOCK_ARGS)
+
+.PHONY: help up up-check down test check format simulate bench image boot test-vm lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+up: .venv/installed ## set up and run a mesh of three nodes converged from Git; Ctrl-C ends it
+	@exec env PYTHONPATH=examples .venv/bin/python -m demo up
+
+up-check: .venv/installed ## the same with nobody watching: checks each promise and times it
+	@exec env PYTHONPATH=examples .venv/bin/python -m demo check
+
+down: .venv/installed ## stop whatever `make up` left behind, after a crash too
+	@exec env PYTHONPATH=examples .venv/bin/python -m demo down
+
+test: .venv/installed ## run every test (PYTEST_ARGS="-n 2")
+	@exec .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/installed ## run the gates only: lint, types, layers, map, packaging
+	@exec .venv/bin/python -m pytest $(PYTEST_ARGS) tests/architecture
+
+format: .venv/installed ## lay out the sources, mend what ruff can, renew the code map
+	@.venv/bin/ruff format $(PYTHONS)
+	@.venv/bin/ruff check --fix $(PYTHONS)
+	@env PYTHONPATH=tests .venv/bin/python -m architecture.codemap
+
+simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
+	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED)
+
+bench: ## measure the mesh and the reconciler (not in this version)
+image: ## build the appliance image (not in this version)
+boot: ## boot the image in QEMU (not in this version)
+test-vm: ## test the booted image (not in this version)
+
+bench image boot test-vm:
+	@echo "make $@: not implemented in this version; make help lists what is" >&2; exit 2
+
+lock: .venv/installed ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade)
+	@$(LOCK) -o requirements/run.lock
+	@$(LOCK) --group dev -o requirements/dev.lock
+	@echo "the next target installs what changed" >&2
+
+# The name of this checkout is looked for in the arguments of every process: a file would lie
+# after a crash.
+clean: ## remove .venv, caches, dist and var (not while a demo runs)
+	@running=$$(ps -A -ww -o pid= -o args= | VAR="$$(pwd -P)/var/" awk 'index($$0, ENVIRON["VAR"])'); \
+	if [ -n "$$running" ]; then \
+		echo "$$running" >&2; \
+		echo "make clean: these still run in var/; stop them first: make down" >&2; exit 1; \
+	fi
+	@rm -rf .venv var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when the lock changes, so that nothing unlocked stays behind.
+.venv/locked: requirements/dev.lock requirements/install.sh requirements/find-python.sh
+	@PYTHON="$(PYTHON)" sh requirements/install.sh
+	@touch $@
+
+.venv/installed: .venv/locked pyproject.toml
+	@.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+		--no-build-isolation -e .
+	@echo "project   maculaos installed from this checkout"
+	@touch $@

@@ -1,0 +1,290 @@
+"""The layers: what each room may import, as a table; imports point down, siblings stay apart.
+
+Imports that only serve types count too: a name that a core must not use, it must not name.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from architecture import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OURS: Final = ("maculaos", "reconciler", "jails", "imagebuilder")
+
+_WORDS: Final = (
+    "maculaos.errors",
+    "maculaos.identity",
+    "maculaos.addresses",
+    "maculaos.settings",
+)
+_CORES: Final = (
+    "maculaos.swim",
+    "maculaos.kademlia",
+    "maculaos.topology",
+    "maculaos.pubsub",
+    "maculaos.rpc",
+    "maculaos.discovery",
+)
+_RECONCILER_WORDS: Final = (
+    "reconciler.values",
+    "reconciler.overrides",
+    "reconciler.spec",
+    "reconciler.settings",
+    "reconciler.steps",
+    "reconciler.unreachable",
+)
+_RECONCILER_CORES: Final = (
+    "reconciler.desired",
+    "reconciler.render",
+    "reconciler.plan",
+    "reconciler.convergence",
+    "reconciler.generations",
+    "reconciler.status",
+    "reconciler.activity",
+    "reconciler.observed",
+    "reconciler.standing",
+    "reconciler.tree",
+    "reconciler.schema",
+)
+_RECONCILER_OUTSIDE: Final = (
+    "maculaos.errors",
+    "maculaos.identity",
+    "maculaos.addresses",
+    "maculaos.documents",
+)
+
+# Room -> what it may import of ours, besides itself. The longest matching room counts.
+ALLOWED: Final[dict[str, tuple[str, ...]]] = {
+    # Words.
+    "maculaos": (),
+    "maculaos.errors": (),
+    "maculaos.identity": ("maculaos.errors",),
+    "maculaos.addresses": ("maculaos.errors",),
+    "maculaos.settings": _WORDS,
+    "maculaos.effects": ("maculaos.wire",),
+    "maculaos.wire": ("maculaos.errors",),
+    "jails.spec": (),
+    "jails.runtime": ("jails.spec",),
+    "jails.keeper.supervision": ("jails.spec",),
+    # Cores: they know the words, and nothing of each other.
+    **dict.fromkeys(_CORES, _WORDS),
+    "maculaos.topology": (*_WORDS, "maculaos.kademlia.distance"),
+    "maculaos.documents": ("maculaos.errors",),
+    "maculaos.session": (*_WORDS, "maculaos.wire", "maculaos.effects"),
+    "maculaos.security.certificates": _WORDS,
+    # Deciders.
+    "maculaos.node": (*_WORDS, *_CORES, "maculaos.wire", "maculaos.effects"),
+    **dict.fromkeys(_RECONCILER_WORDS, (*_RECONCILER_WORDS, *_RECONCILER_OUTSIDE, "jails.spec")),
+    **dict.fromkeys(
+        _RECONCILER_CORES,
+        (*_RECONCILER_WORDS, *_RECONCILER_CORES, *_RECONCILER_OUTSIDE, "jails.spec"),
+    ),
+    # Shells.
+    "maculaos.host": ("maculaos.errors",),
+    "maculaos.security": (*_WORDS, "maculaos.host"),
+    "maculaos.quic": (
+        *_WORDS,
+        "maculaos.wire",
+        "maculaos.effects",
+        "maculaos.session",
+        "maculaos.security",
+        "maculaos.host",
+    ),
+    "maculaos.control": (*_WORDS, "maculaos.wire", "maculaos.effects", "maculaos.host"),
+    "maculaos.client": (
+        "maculaos.errors",
+        "maculaos.wire",
+        "maculaos.host",
+        # What may be written as a topic or a method, so that a slip is told before it is sent.
+        "maculaos.pubsub.topics",
+        "maculaos.rpc.methods",
+    ),
+    "maculaos.logbook": (*_WORDS, "maculaos.effects", "maculaos.host"),
+    "maculaos.configuration": (*_WORDS, "maculaos.documents"),
+    "maculaos.daemon": (
+        *_WORDS,
+        "maculaos.wire",
+        "maculaos.effects",
+        "maculaos.configuration",
+        "maculaos.documents",
+        "maculaos.node",
+        "maculaos.host",
+        "maculaos.security",
+        "maculaos.quic",
+        "maculaos.control",
+        "maculaos.logbook",
+    ),
+    "jails": ("jails", "maculaos.host", "maculaos.errors"),
+    "reconciler": (
+        "reconciler",
+        "jails",
+        "maculaos.host",
+        "maculaos.client",
+        *_RECONCILER_OUTSIDE,
+    ),
+    "imagebuilder": ("imagebuilder", "maculaos.host"),
+    # Entries.
+    "maculaos.cli": ("maculaos",),
+}
+
+# What is pure touches neither the machine nor the event loop nor a log.
+PURE: Final = (
+    *_WORDS,
+    *_CORES,
+    *_RECONCILER_WORDS,
+    *_RECONCILER_CORES,
+    "maculaos.effects",
+    "maculaos.wire",
+    "maculaos.documents",
+    "maculaos.session",
+    "maculaos.security.certificates",
+    "maculaos.node",
+    "jails.spec",
+    "jails.runtime",
+    "jails.keeper.supervision",
+)
+IMPURE: Final = (
+    "aioquic",
+    "asyncio",
+    "git",
+    "logging",
+    "maculaos.host",
+    "multiprocessing",
+    "psutil",
+    "rich",
+    "secrets",
+    "socket",
+    "subprocess",
+    "threading",
+    "time",
+    "typer",
+)
+
+# A library that stays behind one door can be replaced there.
+DOORS: Final[dict[str, tuple[str, ...]]] = {
+    "aioquic": ("maculaos.quic",),
+    "git": ("reconciler.git", "reconciler.gitcommand"),
+    "gitdb": ("reconciler.git", "reconciler.gitcommand"),
+    "psutil": ("jails", "maculaos.host"),
+}
+
+# What applications import, and what runs once per jail: they load none of these.
+LIGHT: Final = ("maculaos.client", "jails.keeper")
+HEAVY: Final = ("aioquic", "cryptography", "pydantic", "rich", "typer", "yaml")
+
+
+def _is_in(module: str, rooms: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def _room_of(module: str) -> str:
+    """The longest room of the table that holds ``module``."""
+    return max((room for room in ALLOWED if _is_in(module, (room,))), key=len, default="")
+
+
+def _imports(source: str, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything that ``source`` imports; relative ones made absolute.
+
+    ``from a import b`` counts as ``a.b`` when ``b`` is a module of ours, else as ``a``.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module, is_package=is_package)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield node.lineno, inner if inner in _MODULES else base
+
+
+def _absolute(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
+    if not node.level:
+        return node.module or ""
+    drop = node.level - 1 if is_package else node.level
+    parents = module.split(".")[: len(module.split(".")) - drop]
+    return ".".join([*parents, node.module] if node.module else parents)
+
+
+_FILES: Final[dict[str, Path]] = {
+    tree.module_of(file): file for file in tree.python_files(*tree.PACKAGES, "build/imagebuilder")
+}
+_MODULES: Final = frozenset(_FILES)
+
+
+def _all_imports() -> Iterator[tuple[str, str, str]]:
+    """Importing module, ``file:line`` and imported name, for every import of ours."""
+    for module, file in _FILES.items():
+        is_package = file.name == "__init__.py"
+        for line, target in _imports(tree.text_of(file), module, is_package=is_package):
+            yield module, f"{tree.name_of(file)}:{line}", target
+
+
+def _may_import(module: str, target: str) -> bool:
+    room = _room_of(module)
+    # A bare "maculaos" as a target is the package itself (its version), not all that is in it.
+    own = "" if room in OURS else room
+    return target == module.split(".")[0] or _is_in(target, (*ALLOWED[room], *filter(None, [own])))
+
+
+def test_imports_point_down() -> None:
+    broken = {
+        f"{place}: {module} must not import {target}"
+        for module, place, target in _all_imports()
+        if _is_in(target, OURS) and not _may_import(module, target)
+    }
+    assert not broken, "against the layers (ARCHITECTURE.md, Layers):\n" + "\n".join(sorted(broken))
+
+
+def test_pure_modules_touch_no_machine() -> None:
+    broken = [
+        f"{place}: {module} is pure and must not import {target}"
+        for module, place, target in _all_imports()
+        if _is_in(module, PURE) and _is_in(target, IMPURE)
+    ]
+    assert not broken, "take it as an argument, or return an effect:\n" + "\n".join(broken)
+
+
+def test_libraries_stay_behind_their_doors() -> None:
+    broken = [
+        f"{place}: only {', '.join(DOORS[library])} may import {library}"
+        for module, place, target in _all_imports()
+        for library in DOORS
+        if _is_in(target, (library,)) and not _is_in(module, DOORS[library])
+    ]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("package", LIGHT)
+def test_what_must_stay_light_loads_no_heavy_library(package: str) -> None:
+    modules = [module for module in _MODULES if _is_in(module, (package,))]
+    source = f"import sys, {', '.join(sorted(modules))}; print(*sys.modules)"
+    loaded = tree.python("-c", source)
+    assert loaded.returncode == 0, loaded.stderr
+    heavy = sorted(set(HEAVY) & set(loaded.stdout.split()))
+    assert not heavy, f"importing {package} also loads {', '.join(heavy)}"
+
+
+def test_every_module_has_a_room_of_its_own_in_the_table() -> None:
+    strays = [
+        module for module in _MODULES if _room_of(module) == "maculaos" and module != "maculaos"
+    ]
+    assert not strays, f"place these in ALLOWED, at their layer: {', '.join(sorted(strays))}"
+
+
+def test_the_table_names_no_room_that_is_gone() -> None:
+    gone = sorted(room for room in (*ALLOWED, *PURE) if room not in _MODULES)
+    assert not gone, f"no such module any more: {', '.join(gone)}"
+
+
+def test_a_core_that_imports_another_is_caught() -> None:
+    source = "from maculaos.kademlia import distance\n"
+    ((_, target),) = _imports(source, "maculaos.swim.members", is_package=False)
+    assert not _may_import("maculaos.swim.members", target)
+    assert _may_import("maculaos.topology.graph", "maculaos.kademlia.distance")
