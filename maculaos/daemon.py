@@ -175,8 +175,11 @@ class Daemon:
     def link_up(self, link: Link) -> None:
         """See ``LinkObserver.link_up``."""
         self._links[link.number] = link
-        peer, addresses, is_outbound = link.peer, link.peer_addresses, link.is_outbound
-        self._feed(lambda now: self._node.link_up(link.number, peer, addresses, is_outbound, now))
+        self._feed(
+            lambda now: self._node.link_up(
+                link.number, link.peer, link.peer_addresses, link.is_outbound, now, link.dialled
+            )
+        )
 
     def message_received(self, link: Link, message: Message) -> None:
         """See ``LinkObserver.message_received``."""

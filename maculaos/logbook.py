@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import re
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -52,6 +53,22 @@ class Logbook:
         except (OSError, ValueError):
             # Whoever read the log is gone. The mesh matters more than its log.
             return
+
+
+class LibraryHandler(logging.Handler):
+    """Turns what libraries log into lines of a logbook, however loud they are, as details.
+
+    What matters of them to an operator, this project counts and says itself.
+    """
+
+    def __init__(self, logbook: Logbook) -> None:
+        super().__init__()
+        self._logbook = logbook
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; an error inside asyncio itself is the exception that is no detail."""
+        level = Level.ERROR if record.levelno >= logging.ERROR else Level.DEBUG
+        self._logbook.note("library", level, name=record.name, said=record.getMessage())
 
 
 def _quoted(value: object) -> str:

@@ -97,7 +97,9 @@ class Applier:
         started_at, began = self._clock.now(), self._clock.monotonic()
         try:
             failure = await self._within_deadline(step)
-        except (JailError, MaculaError, OSError) as error:
+        except JailError as error:
+            failure = f"{error.what}; {error.hint}" if error.hint else error.what
+        except (MaculaError, OSError) as error:
             failure = str(error) or type(error).__name__
         return StepRecord(
             step=step,

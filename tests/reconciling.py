@@ -39,6 +39,16 @@ def app(name: str, node: str = "n1", *command: str) -> str:
     return f"version: 1\nname: {name}\nnode: {node}\ncommand: {words}\n"
 
 
+TWO_NODES = {
+    "realm.yaml": REALM,
+    "nodes/n1.yaml": node("n1", 4701),
+    "nodes/n2.yaml": node("n2", 4702),
+    "apps/echo.yaml": app("echo"),
+}
+# A spec of n2 that ends in the middle: the problem shows at line 3, column 6.
+BROKEN = "version: 1\nname: [n2\nrealm: demo\n"
+
+
 @dataclass
 class Bench:
     """Where one reconciler works in a test."""

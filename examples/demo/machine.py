@@ -30,7 +30,9 @@ def processes(site: Site) -> list[str]:
 
 def udp_ports(pid: int) -> set[int]:
     """The UDP ports that a process has bound."""
-    return {c.laddr.port for c in psutil.Process(pid).net_connections("udp") if c.laddr}
+    # A socket that is not bound has an empty address.
+    addresses = [c.laddr for c in psutil.Process(pid).net_connections("udp")]
+    return {port for address in addresses if (port := getattr(address, "port", 0))}
 
 
 def is_locked(path: Path) -> bool:

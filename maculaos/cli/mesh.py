@@ -19,6 +19,7 @@ from maculaos.client import Event, Mesh, Value, connect
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.commands import SystemRunner
+from maculaos.topology.graph import read_topology
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +34,10 @@ SocketOption = Annotated[
     typer.Option("--socket", envvar=_SOCKET_VARIABLE, help="The node's control socket."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# Programs that a supervisor starts together with their node come up before it does.
+PatienceOption = Annotated[
+    float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for the node to come up.")
+]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.001, max=3600, help="Seconds to wait.")
 ]
@@ -75,8 +80,12 @@ def members(socket: SocketOption = None, as_json: JsonOption = False) -> None:
 
 
 def topology(socket: SocketOption = None, as_json: JsonOption = False) -> None:
-    """Show who is linked with the node."""
-    _print_facts(_ask(socket, lambda mesh: mesh.topology()), as_json)
+    """Draw who is linked with the node."""
+    described = _ask(socket, lambda mesh: mesh.topology())
+    if as_json:
+        _print_json(described)
+    else:
+        typer.echo(read_topology(described).draw())
 
 
 def stats(socket: SocketOption = None, as_json: JsonOption = False) -> None:
@@ -135,11 +144,12 @@ def subscribe(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="End after that many seconds.")
     ] = None,
+    wait: PatienceOption = 0.0,
     socket: SocketOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the events of TOPICS, one on a line, as they come."""
-    missing = _ask(socket, lambda mesh: _print_events(mesh, topics, count, timeout, as_json))
+    missing = _ask(socket, lambda mesh: _print_events(mesh, topics, count, timeout, as_json), wait)
     if missing:
         raise MaculaError(f"{missing} of {count} events did not come within {timeout:g} s")
 
@@ -164,7 +174,7 @@ async def _print_events(
     return 0
 
 
-def register(
+def register(  # noqa: PLR0913  # typer takes one parameter per option
     method: Annotated[str, typer.Argument(help="The method, such as math.add.")],
     command: Annotated[
         list[str] | None, typer.Argument(help="With --exec: -- PROGRAM ARGUMENT...")
@@ -174,6 +184,7 @@ def register(
     run: Annotated[
         bool, typer.Option("--exec", help="Run PROGRAM: value as JSON in, result as JSON out.")
     ] = False,
+    wait: PatienceOption = 0.0,
     socket: SocketOption = None,
 ) -> None:
     """Answer calls of METHOD until interrupted."""
@@ -190,7 +201,7 @@ def register(
             return await asyncio.to_thread(_run_program, program, value)
         return value if echo else answer
 
-    _ask(socket, lambda mesh: _serve(mesh, method, handle))
+    _ask(socket, lambda mesh: _serve(mesh, method, handle), wait)
 
 
 async def _serve(mesh: Mesh, method: str, handle: Callable[[Value], Awaitable[Value]]) -> NoReturn:
@@ -225,13 +236,13 @@ def call(
         _print_json(result)
 
 
-def _ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]]) -> T:
+def _ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]], patience_s: float = 0.0) -> T:
     """Connect, do ``what``, disconnect."""
     if socket is None:
         raise UsageError("no node is named", f"give --socket PATH or set {_SOCKET_VARIABLE}")
 
     async def run() -> T:
-        async with connect(socket, name="macula") as mesh:
+        async with connect(socket, name="macula", patience_s=patience_s) as mesh:
             return await what(mesh)
 
     return asyncio.run(run())

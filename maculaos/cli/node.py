@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from pathlib import Path  # noqa: TC003  # typer reads annotations at run time
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
-from maculaos.logbook import Level, Logbook
+from maculaos.logbook import Level, LibraryHandler, Logbook
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,4 +30,5 @@ def start(
 
     clock = SystemClock()
     logbook = Logbook(sys.stderr, clock, Level.DEBUG if verbose else Level.INFO)
+    logging.basicConfig(handlers=[LibraryHandler(logbook)], level=logging.INFO)
     asyncio.run(Daemon(config, logbook, clock, SystemEntropy()).run())

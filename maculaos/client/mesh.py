@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ DEFAULT_TIMEOUT_S: Final = 5.0
 DEFAULT_QUEUE_SIZE: Final = 10_000
 # The node answers a call that is too late itself; only a node that hangs is waited for this long.
 _GRACE_S: Final = 1.0
+# Between two tries to reach a node that is not up yet.
+_RETRY_S: Final = 0.05
 
 
 class Mesh:
@@ -213,10 +216,13 @@ class _Connecting:
             await self._mesh.close()
 
 
-def connect(socket_path: Path | str | None = None, *, name: str = "") -> _Connecting:
+def connect(
+    socket_path: Path | str | None = None, *, name: str = "", patience_s: float = 0.0
+) -> _Connecting:
     """Connect to the node whose control socket is ``socket_path`` (else: ``MACULA_SOCKET``).
 
-    ``name`` tells the node's log who this is. Await the result, or use it in ``async with``;
+    ``name`` tells the node's log who this is; for ``patience_s`` seconds, a node that does not
+    answer yet is tried again. Await the result, or use it in ``async with``;
     that raises ``NodeUnreachable`` if no node answers, ``UsageError`` if no socket is named.
     """
     path = socket_path or os.environ.get(SOCKET_VARIABLE)
@@ -225,8 +231,17 @@ def connect(socket_path: Path | str | None = None, *, name: str = "") -> _Connec
 
     async def begin() -> Mesh:
         software = f"maculaos/{__version__}"
-        connection, ack = await Connection.open(path, name or "program", software)
-        return Mesh(connection, ack)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_s
+        while True:
+            try:
+                connection, ack = await Connection.open(path, name or "program", software)
+            except NodeUnreachable:
+                if loop.time() + _RETRY_S > deadline:
+                    raise
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return Mesh(connection, ack)
 
     return _Connecting(begin)
 

@@ -121,6 +121,7 @@ class Endpoint:
         if len(self._links) >= self._settings.limits.links:
             raise DialFailed(f"{address}: this node has {len(self._links)} links, its limit")
         link = self._new_link(self._connection(is_client=True), deadline)
+        link.dialled = address
         answer: asyncio.Future[Link] = self._loop.create_future()
         self._dials[link.number] = answer
         link.start(remote, self._loop.time())

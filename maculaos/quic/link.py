@@ -115,6 +115,8 @@ class Link:
     ) -> None:
         self.number = number
         self.is_outbound = quic.configuration.is_client
+        # The address that was dialled to get this link; None if the peer dialled.
+        self.dialled: str | None = None
         self.peer_addresses: tuple[str, ...] = ()
         self.peer_software = ""
         self.bytes_sent = 0

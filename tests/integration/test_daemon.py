@@ -50,6 +50,8 @@ def start_mesh(place: Yard, count: int = 3) -> None:
 def test_three_nodes_publish_and_call_across_the_mesh(place: Yard) -> None:
     start_mesh(place)
     assert members(place, "n1") == {"n1": "alive", "n2": "alive", "n3": "alive"}
+    drawn = place.macula("n1", "topology").stdout.splitlines()
+    assert sorted(line.split()[1] for line in drawn[1:]) == ["n2", "n3"]
     subscriber = place.background("n3", "subscribe", "t.a", "--json", "--count", "2")
     provider = place.background("n2", "register", "echo", "--echo")
     sent = place.macula("n1", "publish", "t.a", '{"celsius": 21.5}')

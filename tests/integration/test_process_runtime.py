@@ -497,7 +497,17 @@ def test_a_file_that_changed_on_disk_is_drift_and_is_mended(
         file.unlink()
         os.mkfifo(file)
 
-    for spoil in (lambda: file.write_bytes(b"b"), lambda: file.chmod(0o644), file.unlink, block):
+    def link_to_its_like() -> None:
+        like = file.rename(root.parent / "like")
+        file.symlink_to(like)
+
+    def change() -> None:
+        file.write_bytes(b"b")
+
+    def open_up() -> None:
+        file.chmod(0o644)
+
+    for spoil in (change, open_up, file.unlink, block, link_to_its_like):
         spoil()
         assert jailyard.facts_of(root).files_digest != spec.files_digest()
         runtime.ensure(spec)

@@ -156,6 +156,23 @@ def test_a_socket_without_a_node_is_told_with_the_next_move(tmp_path: Path) -> N
         asyncio.run(main())
 
 
+def test_a_patient_program_finds_a_node_that_comes_up_later() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20), lone_node() as node:
+            await node.control.close()
+            connecting = asyncio.ensure_future(_name_of(node.path))
+            done, _ = await asyncio.wait([connecting], timeout=0.01)
+            assert not done
+            await node.open()
+            assert await connecting == IDENTITY.name
+
+    async def _name_of(path: Path) -> str:
+        async with connect(path, patience_s=15) as mesh:
+            return mesh.node_name
+
+    asyncio.run(main())
+
+
 def test_no_socket_at_all_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="MACULA_SOCKET"):
         connect()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 
 from maculaos.host.clock import FakeClock
-from maculaos.logbook import Level, Logbook
+from maculaos.logbook import Level, LibraryHandler, Logbook
 
 
 def test_a_line_is_time_level_event_and_facts() -> None:
@@ -32,3 +33,12 @@ def test_a_log_that_nobody_reads_stops_nobody() -> None:
     stream = io.StringIO()
     stream.close()
     Logbook(stream, FakeClock()).note("ready")
+
+
+def test_what_a_library_says_is_a_detail_unless_it_is_an_error() -> None:
+    stream = io.StringIO()
+    handler = LibraryHandler(Logbook(stream, FakeClock(0.5)))
+    for level in (logging.WARNING, logging.ERROR):
+        handler.handle(logging.LogRecord("quic", level, "f", 1, "closed by %s", ("n2",), None))
+    expected = '1970-01-01T00:00:00.500Z error library name=quic said="closed by n2"\n'
+    assert stream.getvalue() == expected

@@ -145,17 +145,20 @@ def test_too_many_clients_are_turned_away(path: Path) -> None:
 
 def test_answer_under_way_still_goes_out_at_the_end(path: Path) -> None:
     async def main() -> None:
-        ready, ending = asyncio.Event(), asyncio.Event()
+        ready, ending, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def stop(_: dict[str, Any]) -> dict[str, Any]:
             ending.set()
-            await asyncio.sleep(0)
+            for _step in range(20):
+                await asyncio.sleep(0)
+            answered.set()
             return {"stopping": True}
 
         async def serve() -> None:
             async with serving(path, stop):
                 ready.set()
                 await ending.wait()
+            assert answered.is_set()
 
         server = asyncio.create_task(serve())
         await ready.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -85,6 +86,27 @@ def test_a_directory_made_anew_is_another_lock(tmp_path: Path) -> None:
         folder.rmdir()
         folder.mkdir()
         with locked_directory(folder, FakeClock(), 0.0):
+            pass
+
+
+def test_a_directory_replaced_under_the_one_who_waits_is_not_mistaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    real = fcntl.flock
+
+    def replaced_meanwhile(handle: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        folder.rename(tmp_path / "old")
+        folder.mkdir()
+        real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", replaced_meanwhile)
+    with locked_directory(folder, FakeClock(), 1.0):
+        with pytest.raises(AlreadyLocked), locked_directory(folder, FakeClock(), 0.0):
+            pass
+        with locked_directory(tmp_path / "old", FakeClock(), 0.0):
             pass
 
 
