@@ -19,6 +19,7 @@ from rich.table import Table
 
 from demo.acts import ACTS, ActFailed, Stage
 from demo.machine import node_processes
+from demo.picture import draw
 from demo.site import Site, free_port, listening_ports, prepare
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
@@ -37,7 +38,8 @@ def up(root: Root = CHECKOUT / "var" / "demo") -> None:
     with people.status("preparing the demo"):
         prepare(site, {}, _tell)
     _check_ports(site)
-    argv = (*_reconciler("run", site), "--live", "--stop-jails-on-exit", *_hints(site))
+    hints = (word for hint in _hints(site) for word in ("--hint", hint))
+    argv = (*_reconciler("run", site), "--live", "--stop-jails-on-exit", *hints)
     os.execv(argv[0], argv)  # noqa: S606  # no shell: the reconciler takes this process over
 
 
@@ -74,6 +76,16 @@ def down(root: Root = CHECKOUT / "var" / "demo") -> None:
         _down(site)
     else:
         people.print(f"nothing to stop: there is no demo in {site.root}")
+
+
+@app.command()
+def picture(
+    out: Annotated[Path, typer.Argument(help="Where the SVG goes.")],
+    root: Root = CHECKOUT / "var" / "demo",
+) -> None:
+    """Draw the live view of a running demo, for documents."""
+    site = Site(root.resolve())
+    out.write_text(draw(site, _hints(site)))
 
 
 def _play(stage: Stage) -> bool:
@@ -124,10 +136,7 @@ def _hints(site: Site) -> tuple[str, ...]:
     node = os.path.relpath(site.socket("n1"))
     macula = os.path.relpath(Path(sys.executable).with_name("macula"))
     return (
-        "--hint",
-        f"push a change:     edit {tree}/nodes/n2.yaml; git -C {tree} commit -am 'Move n2'; "
-        f"git -C {tree} push",
-        "--hint",
+        f"push a change:     cd {tree}; edit nodes/n2.yaml; git commit -am 'Move n2'; git push",
         f"talk to the mesh:  {macula} call echo '\"hello\"' --socket {node}",
     )
 
