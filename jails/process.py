@@ -2,8 +2,10 @@
 
 Each jail is a directory (``jails.keeper.records``) and, while it runs, a keeper process with the
 program as its child. This runtime remembers nothing: it reads the directory and looks at the
-processes, so a new one, in another process, sees and does the same. It keeps programs apart
-only by directory, environment and process group; it does not isolate them from each other.
+processes, so a new one, in another process, sees and does the same. What runs although its
+directory was deleted is found by the process table alone (``jails.keeper.census``, which says
+what cannot be found). It keeps programs apart only by directory, environment and process group;
+it does not isolate them from each other.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jails.keeper.ending import Ending
+from jails.keeper.census import take_census
+from jails.keeper.ending import Ending, Patience
+from jails.keeper.findings import Findings
 from jails.keeper.output import last_lines, log_size
-from jails.keeper.placing import digest_on_disk, place_files, remove_files
+from jails.keeper.placing import place_files, remove_files
 from jails.keeper.records import Assignment, JailDirectory, Report
 from jails.runtime import JailError, is_jail_name, refuse_bad_spec
-from jails.spec import JailFacts, JailState
+from jails.spec import JailState
 from maculaos.host.commands import CommandFailed, SystemRunner
 from maculaos.host.files import AlreadyLocked, make_private_directory
 from maculaos.host.locks import locked_directory
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from jails.spec import JailSpec
+    from jails.keeper.census import Presence
+    from jails.spec import JailFacts, JailSpec
     from maculaos.host.clock import Clock
     from maculaos.host.commands import CommandRunner
     from maculaos.host.processes import ProcessTable
@@ -41,7 +46,6 @@ _LAUNCH_REFUSED = 4
 _TAIL_LINES = 8
 _LOOK_AGAIN_S = 0.02
 _KEPT = (JailState.RUNNING, JailState.BACKING_OFF)
-_ALIVE = (*_KEPT, JailState.ORPHANED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,12 @@ class ProcessSettings:
     start_deadline_s: float = 20.0
     # A program that ends within this counts as ended at once; every start takes that long.
     settle_s: float = 0.1
+    # Until what runs of a jail is ended by force, if the record of its own deadline is gone.
+    lost_deadline_s: float = 10.0
+    # What a keeper gets on top, before it counts as stuck and is killed.
+    keeper_patience_s: float = 2.5
+    # How often a keeper makes sure that its directory is still there; costs a wake-up each time.
+    watch_s: float = 2.0
     # Until another process that works on the same jail must be done.
     busy_deadline_s: float = 60.0
     # The log of each jail, and its predecessor, are at most this large.
@@ -82,13 +92,18 @@ class ProcessRuntime:
         return "process"
 
     def look(self) -> Mapping[str, JailFacts]:
-        """See ``Runtime.look``. Reads a few small files per jail and takes no lock."""
-        try:
-            names = sorted(filter(is_jail_name, os.listdir(self._root)))
-        except FileNotFoundError:
-            return {}
-        directories = (self._directory(name) for name in names)
-        return {each.name: self._facts(each) for each in directories if each.is_ours()}
+        """See ``Runtime.look``. Takes no lock.
+
+        Reads the process table once, and a few small files per jail. A jail that runs without
+        its directory is ``ORPHANED``; so is one of which more runs than its records say.
+        """
+        census = self._census()
+        directories = map(self._directory, sorted({*self._names_on_disk(), *census}))
+        return {
+            each.name: Findings(each, self._processes).facts(census.get(each.name))
+            for each in directories
+            if each.is_ours() or each.name in census
+        }
 
     def ensure(self, spec: JailSpec) -> None:
         """See ``Runtime.ensure``. Returns when the program has run for ``settle_s``.
@@ -98,7 +113,9 @@ class ProcessRuntime:
         """
         refuse_bad_spec(spec)
         with self._made_and_held(spec.name) as directory:
-            facts = self._facts(directory)
+            _refuse_foreign(directory)
+            # What no record tells of can only be where no keeper is on record: no need to search.
+            facts = Findings(directory, self._processes).facts()
             is_kept = facts.state in _KEPT
             if is_kept and facts.program_digest == spec.program_digest():
                 self._place(directory, spec)
@@ -108,7 +125,11 @@ class ProcessRuntime:
             self._launch(directory, spec)
 
     def update_files(self, spec: JailSpec) -> None:
-        """See ``Runtime.update_files``; raises ``JailError`` if there is no such jail."""
+        """See ``Runtime.update_files``; raises ``JailError`` if there is no such jail.
+
+        If data/ was deleted it is made again; but the program still runs in the one that is gone,
+        so ``look`` shows it without a program digest, and ``ensure`` replaces it.
+        """
         refuse_bad_spec(spec)
         with self._held(spec.name) as directory:
             if directory is None:
@@ -117,16 +138,17 @@ class ProcessRuntime:
 
     def stop(self, name: str) -> None:
         """See ``Runtime.stop``; a jail that does not exist is stopped."""
-        with self._held(name) as directory:
+        with self._held_or_lost(name) as directory:
             if directory is not None:
                 self._end(directory)
 
     def remove(self, name: str) -> None:
         """See ``Runtime.remove``; a jail that does not exist is removed."""
-        with self._held(name) as directory:
+        with self._held_or_lost(name) as directory:
             if directory is not None:
                 self._end(directory)
-                _delete(directory)
+                if directory.is_ours():
+                    _delete(directory)
 
     def data_path(self, name: str) -> Path:
         """See ``Runtime.data_path``; it need not exist."""
@@ -143,46 +165,24 @@ class ProcessRuntime:
     def _directory(self, name: str) -> JailDirectory:
         return JailDirectory(self._root / name)
 
-    def _facts(self, directory: JailDirectory) -> JailFacts:
-        assignment, report = directory.assignment(), directory.report()
-        files = assignment.files if assignment else ()
-        state, pid = self._state(report)
-        digest = assignment.program_digest if assignment else ""
-        is_running = pid is not None
-        return JailFacts(
-            name=directory.name,
-            state=state,
-            # What runs counts; what is only on paper counts where nothing runs.
-            program_digest=report.program_digest if report and state in _ALIVE else digest,
-            files_digest=digest_on_disk(directory, files),
-            pid=pid,
-            started_at=report.started_at if report and is_running else None,
-            restarts=report.restarts if report else 0,
-            last_exit=report.last_exit if report else "",
-        )
+    def _names_on_disk(self) -> Iterator[str]:
+        with suppress(FileNotFoundError):
+            yield from filter(is_jail_name, os.listdir(self._root))
 
-    def _state(self, report: Report | None) -> tuple[JailState, int | None]:
-        """What a report is worth, by whether those it names still live."""
-        if report is None:
-            return JailState.STOPPED, None
-        program, keeper = report.program, report.keeper
-        pid = program.pid if program and self._processes.is_alive(program) else None
-        if keeper is not None and self._processes.is_alive(keeper):
-            is_between = report.state is JailState.RUNNING and pid is None
-            return (JailState.BACKING_OFF if is_between else report.state), pid
-        if pid is not None:
-            return JailState.ORPHANED, pid
-        is_for_good = report.state is JailState.FAILED
-        return (JailState.FAILED if is_for_good else JailState.STOPPED), None
+    def _census(self) -> Mapping[str, Presence]:
+        return take_census(self._root, self._processes)
 
     def _end(self, directory: JailDirectory) -> None:
         """Call off any keeper that is on its way, then end what runs, and say so."""
         assignment = directory.assignment()
         if assignment is not None:
             directory.write_assignment(assignment.next_launch())
-        deadline_s = assignment.stop_deadline_s if assignment else 0.0
-        Ending(directory, self._clock, self._processes, deadline_s).run()
-        directory.remove_leftovers()
+        lost_s = self._settings.lost_deadline_s
+        deadline_s = assignment.stop_deadline_s if assignment else lost_s
+        patience = Patience(deadline_s, self._settings.keeper_patience_s)
+        Ending(directory, self._clock, self._processes, patience).run()
+        if directory.is_ours():
+            directory.remove_leftovers()
         report = directory.report()
         if report is not None and report.state is not JailState.STOPPED:
             directory.write_report(_stopped(report))
@@ -192,6 +192,7 @@ class ProcessRuntime:
 
         Old and new ones are on record before any is touched, so a crash forgets none.
         """
+        directory.make_data()
         before = directory.assignment()
         assignment = before or self._assignment(spec, launch=0)
         wanted = tuple(file.path for file in spec.files)
@@ -254,11 +255,15 @@ class ProcessRuntime:
             files=tuple(file.path for file in spec.files),
             log_bytes=self._settings.log_bytes,
             settle_s=self._settings.settle_s,
+            watch_s=self._settings.watch_s,
         )
 
     @contextmanager
     def _made_and_held(self, name: str) -> Iterator[JailDirectory]:
-        """The jail's directory, made if it is missing, with nobody else at work on it."""
+        """The directory of that name, made if it is missing, with nobody else at work on it.
+
+        It is ours, unless something else lies there.
+        """
         directory = self._directory(name)
         with _blaming(name), ExitStack() as held:
             make_private_directory(self._root)
@@ -267,10 +272,8 @@ class ProcessRuntime:
                 with suppress(FileNotFoundError):  # removed by another process meanwhile
                     held.enter_context(self._lock(directory))
                     break
-            if not directory.is_ours() and os.listdir(directory.path):
-                what = f"{directory.path} is in the way, and not ours"
-                raise JailError(name, what, "move it elsewhere")
-            directory.claim()
+            if directory.is_ours() or not os.listdir(directory.path):
+                directory.claim()
             yield directory
 
     @contextmanager
@@ -281,9 +284,22 @@ class ProcessRuntime:
             yield None
             return
         with _blaming(name), ExitStack() as held:
-            with suppress(FileNotFoundError):
+            try:
                 held.enter_context(self._lock(directory))
-            yield directory if directory.is_ours() else None
+            except FileNotFoundError:
+                yield None
+            else:
+                yield directory if directory.is_ours() else None
+
+    @contextmanager
+    def _held_or_lost(self, name: str) -> Iterator[JailDirectory | None]:
+        """Like ``_held``; a jail that runs without its directory gets one, to be held."""
+        with self._held(name) as directory:
+            if directory is not None or name not in self._census():
+                yield directory
+                return
+        with self._made_and_held(name) as directory:
+            yield directory
 
     def _lock(self, directory: JailDirectory) -> AbstractContextManager[None]:
         return locked_directory(directory.path, self._clock, self._settings.busy_deadline_s)
@@ -301,8 +317,15 @@ def _blaming(name: str) -> Iterator[None]:
         raise JailError(name, f"{error.strerror or error}{where}") from error
 
 
+def _refuse_foreign(directory: JailDirectory) -> None:
+    if not directory.is_ours():
+        what = f"{directory.path} is in the way, and not ours"
+        raise JailError(directory.name, what, "move it elsewhere")
+
+
 def _stopped(report: Report) -> Report:
-    return replace(report, keeper=None, program=None, state=JailState.STOPPED, started_at=None)
+    nothing = replace(report, keeper=None, program=None, place="", started_at=None)
+    return replace(nothing, state=JailState.STOPPED)
 
 
 def _delete(directory: JailDirectory) -> None:

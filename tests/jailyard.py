@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jails.keeper.records import JailDirectory
 from jails.process import ProcessRuntime, ProcessSettings
 from jails.spec import JailSpec, JailState
 from maculaos.host.clock import SystemClock
@@ -31,6 +32,26 @@ def python(code: str) -> tuple[str, ...]:
 
 
 IDLE = python("import signal; signal.pause()")
+# Says so on standard output if another copy runs, and counts its starts.
+LONELY = python(
+    "import fcntl, os, signal\n"
+    "fd = os.open('alone', os.O_CREAT | os.O_RDWR, 0o600)\n"
+    "os.write(os.open('starts', os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), b'+')\n"
+    "try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+    "except BlockingIOError: print('TWO COPIES', flush=True)\n"
+    "signal.pause()\n"
+)
+LONELY_SPEC = JailSpec(name="n1", command=LONELY, stop_deadline_s=5.0)
+# A program with a child in its group that ignores SIGTERM and writes down who it is.
+FAMILY = python(
+    "import os, signal, sys, time\n"
+    "if os.fork() == 0:\n"
+    "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "    with open('child.new', 'w') as f: f.write(str(os.getpid()))\n"
+    "    os.rename('child.new', 'child')\n"
+    "    while True: signal.pause()\n"
+    "signal.pause()\n"
+)
 
 
 def idle(name: str = "n1", **more: object) -> JailSpec:
@@ -78,6 +99,58 @@ def pid_of(root: Path, name: str = "n1") -> int:
     pid = facts_of(root, name).pid
     assert pid is not None
     return pid
+
+
+def directory_of(root: Path, name: str = "n1") -> JailDirectory:
+    """Where the records of that jail lie."""
+    return JailDirectory(root / name)
+
+
+def keeper_of(root: Path) -> int:
+    """The process id of the keeper, by its report."""
+    report = directory_of(root).report()
+    assert report is not None
+    assert report.keeper is not None
+    return report.keeper.pid
+
+
+def child_of(root: Path) -> int:
+    """The process id of the child in ``FAMILY``, once it runs."""
+    file = directory_of(root).data / "child"
+    eventually("the child runs", file.exists)
+    return int(file.read_text())
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process runs; one that awaits reaping does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ends(pid: int) -> None:
+    """Return when the process is no more."""
+    eventually(f"process {pid} ends", lambda: not is_running(pid))
+
+
+def check_starts(root: Path, starts: int) -> None:
+    """``LONELY`` came so far that often, and no further."""
+    file = directory_of(root).data / "starts"
+    eventually("it starts", lambda: file.exists() and file.stat().st_size >= starts)
+    assert file.stat().st_size == starts
+
+
+def check_alone(root: Path) -> None:
+    """No ``LONELY`` met another copy."""
+    assert "TWO COPIES" not in runtime_at(root).logs("n1", 1000)
+
+
+def check_nothing_left(root: Path) -> None:
+    """Neither a process nor a file."""
+    assert processes_of(root) == []
+    assert list(root.iterdir()) == []
 
 
 def _is_of(pid: int, root: Path) -> bool:

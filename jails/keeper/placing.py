@@ -53,8 +53,11 @@ def remove_files(directory: JailDirectory, paths: Iterable[str]) -> None:
 def digest_on_disk(directory: JailDirectory, paths: Iterable[str]) -> str:
     """What ``JailSpec.files_digest`` would be of the files as they lie there now.
 
-    A file that is missing, too large or no plain file is left out, so the digest differs.
+    A file that is missing, too large or no plain file is left out, so the digest differs. Without
+    the writable part it is empty, which no digest of files is.
     """
+    if not directory.data.is_dir():
+        return ""
     found = ((relative, _read_plain(directory.data / relative)) for relative in paths)
     return digest_of_files({relative: file for relative, file in found if file is not None})
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = ".macula-jail"
+# Every program is started with the path of its jail in this variable, and passes it on.
+JAIL_VARIABLE = "MACULA_JAIL"
 _PRIVATE = 0o600
 # No record comes near this; a larger file is not a record.
 _MOST_BYTES = 16 * 1024 * 1024
@@ -47,6 +49,7 @@ class Assignment:
     files: tuple[str, ...]
     log_bytes: int
     settle_s: float
+    watch_s: float
 
     def next_launch(self) -> Assignment:
         """The same with a new number, so that a keeper on its way finds itself too late."""
@@ -61,6 +64,8 @@ class Report:
     program: ProcessMark | None
     state: JailState
     program_digest: str
+    # Which directory data/ was when the program was started; empty where none runs.
+    place: str = ""
     started_at: float | None = None
     restarts: int = 0
     last_exit: str = ""
@@ -88,7 +93,18 @@ class JailDirectory:
     def claim(self) -> None:
         """Mark it as ours, and make its writable part."""
         self._marker.touch(_PRIVATE)
+        self.make_data()
+
+    def make_data(self) -> None:
+        """Make the writable part if it is missing; whoever deletes it need not know of us."""
         self.data.mkdir(mode=0o700, exist_ok=True)
+
+    def place(self) -> str:
+        """Which directory data/ is now, however it is called; empty if there is none."""
+        try:
+            return place_of(self.data.stat())
+        except OSError:
+            return ""
 
     def remove_leftovers(self) -> None:
         """Delete half-written records; only when no keeper runs."""
@@ -129,6 +145,11 @@ class JailDirectory:
         _write(self._report, asdict(report))
 
 
+def place_of(seen: os.stat_result) -> str:
+    """The identity of a directory, which another one may have only after it is gone."""
+    return f"{seen.st_dev}:{seen.st_ino}"
+
+
 def _assignment_of(said: dict[str, Any]) -> Assignment:
     restart = said["restart"] | {"policy": RestartPolicy(said["restart"]["policy"])}
     return Assignment(
@@ -141,6 +162,7 @@ def _assignment_of(said: dict[str, Any]) -> Assignment:
         files=tuple(map(str, said["files"])),
         log_bytes=int(said["log_bytes"]),
         settle_s=float(said["settle_s"]),
+        watch_s=float(said["watch_s"]),
     )
 
 
@@ -151,6 +173,7 @@ def _report_of(said: dict[str, Any]) -> Report:
         program=_mark_of(said["program"]),
         state=JailState(said["state"]),
         program_digest=str(said["program_digest"]),
+        place=str(said["place"]),
         started_at=None if started_at is None else float(started_at),
         restarts=int(said["restarts"]),
         last_exit=str(said["last_exit"]),

@@ -6,6 +6,7 @@ tells its news only through the report and, once, through ``tell`` to whoever la
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jails.keeper.output import BoundedLog
-from jails.keeper.records import Report
+from jails.keeper.records import JAIL_VARIABLE, Report, place_of
 from jails.keeper.supervision import Supervision, describe_exit
 from jails.spec import JailState
 from maculaos.host.programs import Launch, start_at_gate
@@ -35,7 +36,6 @@ _CHUNK = 65_536
 _CHUNKS_AT_ONCE = 16
 # While the rest of a group ends nothing wakes us, so we look; likewise after a failed write.
 _LOOK_AGAIN_S = 0.05
-_LONGEST_WAIT_S = 60.0
 _NOT_STARTED = 127
 
 
@@ -64,6 +64,8 @@ class Supervisor:
         self._me = self._processes.mark(os.getpid())
         self._program: Program | None = None
         self._mark: ProcessMark | None = None
+        # The program's data/, kept open so that no other directory can get its number.
+        self._data: int | None = None
         self._state = JailState.BACKING_OFF
         self._started_at: float | None = None
         self._last_exit = ""
@@ -77,7 +79,7 @@ class Supervisor:
     def run(self) -> None:
         """Keep the program; returns when nothing of it is left."""
         self._listen()
-        self._directory.write_report(self._report())
+        self._write_report()
         self._start()
         while self._program is not None or self._start_at is not None:
             self._wait()
@@ -101,12 +103,14 @@ class Supervisor:
         waits = [moment - now for moment in moments if moment is not None]
         if self._is_unreported or self._kill_at is not None:
             waits.append(_LOOK_AGAIN_S)
-        timeout = max(0.0, min([*waits, _LONGEST_WAIT_S]))
+        timeout = max(0.0, min([*waits, self._assignment.watch_s]))
         select.select([self._output, self._wakeup], [], [], timeout)
         with suppress(BlockingIOError):
             os.read(self._wakeup, _CHUNK)
 
     def _step(self, now: float) -> None:
+        # Without its place nobody could find us or keep a second copy away: it must not go on.
+        self._is_stop_asked |= not self._has_place()
         self._drain()
         if self._is_unreported:
             self._publish()
@@ -126,6 +130,7 @@ class Supervisor:
         self._supervision.started(now)
         self._started_at = self._clock.now()
         try:
+            self._hold_data()
             self._program = start_at_gate(self._launch())
             self._pass_gate(self._program)
         except OSError as error:
@@ -133,11 +138,18 @@ class Supervisor:
         else:
             self._settled_at = now + self._assignment.settle_s
 
+    def _hold_data(self) -> None:
+        if self._data is not None:
+            os.close(self._data)
+            self._data = None
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._data = os.open(self._directory.data, flags)
+
     def _pass_gate(self, program: Program) -> None:
         self._mark = self._processes.mark(program.pid)
         self._state = JailState.RUNNING
         try:
-            self._directory.write_report(self._report())
+            self._write_report()
         except OSError:
             program.withdraw()
             raise
@@ -197,6 +209,13 @@ class Supervisor:
         self._publish()
         self._tell(self._last_exit)
 
+    def _has_place(self) -> bool:
+        """Whether the lock that we hold is the one that the next keeper would have to take."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), self._directory.lock.lstat())
+        except OSError:
+            return False
+
     def _drain(self) -> None:
         """Move what the program wrote to the log; bounded, so that a flood cannot hold us."""
         for _ in range(_CHUNKS_AT_ONCE):
@@ -209,11 +228,17 @@ class Supervisor:
     def _publish(self) -> None:
         """Write the report; on a full disk try again soon, and keep the program meanwhile."""
         try:
-            self._directory.write_report(self._report())
+            self._write_report()
         except OSError:
             self._is_unreported = True
         else:
             self._is_unreported = False
+
+    def _write_report(self) -> None:
+        """Raises ``OSError``, also if what lies there now is not the directory that we keep."""
+        if not self._has_place():
+            raise FileNotFoundError(errno.ENOENT, "the directory of the jail is gone")
+        self._directory.write_report(self._report())
 
     def _report(self) -> Report:
         return Report(
@@ -221,6 +246,7 @@ class Supervisor:
             program=self._mark,
             state=self._state,
             program_digest=self._assignment.program_digest,
+            place=place_of(os.fstat(self._data)) if self._data is not None and self._mark else "",
             started_at=self._started_at,
             restarts=self._supervision.restarts,
             last_exit=self._last_exit,
@@ -236,7 +262,10 @@ class Supervisor:
         }
         return Launch(
             command=tuple(word.replace("{data}", data) for word in self._assignment.command),
-            environment=surroundings | {key: text.replace("{data}", data) for key, text in given},
+            # The spec may replace all but the mark by which a lost program is found.
+            environment=surroundings
+            | {key: text.replace("{data}", data) for key, text in given}
+            | {JAIL_VARIABLE: str(self._directory.path)},
             directory=self._directory.data,
             output=self._output_in,
             inherited=(self._lock,),

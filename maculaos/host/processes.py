@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import psutil
+
 _PROC = Path("/proc")
 _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 
@@ -28,6 +30,17 @@ class ProcessMark:
 
     pid: int
     born: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A process as a scan met it. It may have ended since: the mark tells."""
+
+    process: ProcessMark
+    arguments: tuple[str, ...]
+    # The variable that was asked for; None if it is not set or cannot be seen.
+    value: str | None
+    leads_session: bool
 
 
 class ProcessTable(Protocol):
@@ -49,8 +62,13 @@ class ProcessTable(Protocol):
         """All that run in the process group and session that ``leader_pid`` leads or led."""
         ...
 
-    def home(self, process: ProcessMark) -> str | None:
-        """``HOME`` as it was when the process was started; None if it cannot be seen."""
+    def scan(self, variable: str) -> Iterator[Sighting]:
+        """One pass over all that run as our own user, with one variable of their environment.
+
+        Linux, FreeBSD and macOS show the environment that a process was started with, at the
+        place where it lay then: a program that wrote over it (``setproctitle``) shows none.
+        macOS hides it for programs of the system itself.
+        """
         ...
 
 
@@ -97,14 +115,24 @@ class ProcfsProcesses:
             if fields is not None and fields[2:4] == wanted and _runs(fields)
         )
 
-    def home(self, process: ProcessMark) -> str | None:
-        """See ``ProcessTable.home``."""
-        try:
-            environment = (_PROC / str(process.pid) / "environ").read_bytes()
-        except OSError:
-            return None
-        homes = [word[5:] for word in environment.split(b"\0") if word.startswith(b"HOME=")]
-        return os.fsdecode(homes[0]) if homes and self.is_alive(process) else None
+    def scan(self, variable: str) -> Iterator[Sighting]:
+        """See ``ProcessTable.scan``."""
+        prefix = os.fsencode(f"{variable}=")
+        us = os.geteuid()
+        for pid in (int(name) for name in os.listdir(_PROC) if name.isdigit()):
+            # The birth is read first: if the id changes hands meanwhile, the mark is a dead one.
+            fields = _stat_fields(pid)
+            if fields is None or not _runs(fields) or _owner(pid) != us:
+                continue
+            arguments = _words(pid, "cmdline")
+            values = (word for word in _words(pid, "environ") if word.startswith(prefix))
+            value = next(values, None)
+            yield Sighting(
+                process=ProcessMark(pid, self._birth(fields)),
+                arguments=tuple(map(os.fsdecode, arguments)),
+                value=None if value is None else os.fsdecode(value[len(prefix) :]),
+                leads_session=int(fields[3]) == pid,
+            )
 
     def _birth(self, fields: list[bytes]) -> str:
         return f"{self._boot}:{fields[19].decode('ascii')}"
@@ -119,6 +147,22 @@ def _stat_fields(pid: int) -> list[bytes] | None:
         return None
     # The second field is the program's name, which may contain spaces and brackets.
     return text[text.rindex(b")") + 2 :].split()
+
+
+def _words(pid: int, what: str) -> list[bytes]:
+    # Of bounded size: the kernel takes a few megabytes at most when it starts a program.
+    try:
+        with open(f"/proc/{pid}/{what}", "rb", buffering=0) as file:
+            return file.read().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
 
 
 def _runs(fields: list[bytes]) -> bool:
@@ -163,14 +207,27 @@ class PsutilProcesses:
         marks = (self.mark(pid) for pid in psutil.pids() if _is_led_by(pid, leader_pid))
         return tuple(mark for mark in marks if mark is not None and self.is_alive(mark))
 
-    def home(self, process: ProcessMark) -> str | None:
-        """See ``ProcessTable.home``."""
+    def scan(self, variable: str) -> Iterator[Sighting]:
+        """See ``ProcessTable.scan``."""
         import psutil
 
-        with suppress(psutil.Error, OSError):
-            home = psutil.Process(process.pid).environ().get("HOME")
-            return home if self.is_alive(process) else None
-        return None
+        us = os.geteuid()
+        for pid in psutil.pids():
+            mark = self.mark(pid)
+            with suppress(psutil.Error, OSError):
+                process = psutil.Process(pid)
+                if mark is None or process.uids().effective != us or not self.is_alive(mark):
+                    continue
+                arguments, leads_session = tuple(process.cmdline()), os.getsid(pid) == pid
+                yield Sighting(mark, arguments, _variable(process, variable), leads_session)
+
+
+def _variable(process: psutil.Process, name: str) -> str | None:
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        return process.environ().get(name)
+    return None
 
 
 def _is_led_by(pid: int, leader_pid: int) -> bool:
@@ -193,16 +250,27 @@ class FakeProcesses:
     def __init__(self) -> None:
         self.running: dict[int, ProcessMark] = {}
         self.leaders: dict[int, int] = {}
-        self.homes: dict[int, str] = {}
+        self.arguments: dict[int, tuple[str, ...]] = {}
+        # The one variable that each was started with, whatever its name.
+        self.values: dict[int, str | None] = {}
         self.deaf: set[int] = set()
         self.signalled: list[tuple[ProcessMark, int]] = []
         self.on_signal: Callable[[ProcessMark, int], None] = lambda _process, _number: None
 
-    def put(self, pid: int, born: str, *, leader_pid: int = 0, home: str = "") -> ProcessMark:
+    def put(
+        self,
+        pid: int,
+        born: str,
+        *,
+        leader_pid: int = 0,
+        arguments: tuple[str, ...] = (),
+        value: str | None = None,
+    ) -> ProcessMark:
         """Let a process run; without a leader it leads its own session."""
         self.running[pid] = process = ProcessMark(pid, born)
         self.leaders[pid] = leader_pid or pid
-        self.homes[pid] = home
+        self.arguments[pid] = arguments
+        self.values[pid] = value
         return process
 
     def mark(self, pid: int) -> ProcessMark | None:
@@ -227,9 +295,12 @@ class FakeProcesses:
         """See ``ProcessTable.session``."""
         return tuple(self._led_by(leader_pid))
 
-    def home(self, process: ProcessMark) -> str | None:
-        """See ``ProcessTable.home``."""
-        return self.homes[process.pid] if self.is_alive(process) else None
+    def scan(self, variable: str) -> Iterator[Sighting]:
+        """See ``ProcessTable.scan``."""
+        del variable
+        for pid, mark in list(self.running.items()):
+            leads = self.leaders[pid] == pid
+            yield Sighting(mark, self.arguments[pid], self.values[pid], leads)
 
     def _led_by(self, leader_pid: int) -> Iterator[ProcessMark]:
         return (mark for pid, mark in self.running.items() if self.leaders[pid] == leader_pid)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jails.keeper.ending import Ending
+from jails.keeper.ending import Ending, Patience
 from jails.keeper.records import JailDirectory, Report
 from jails.runtime import JailError
 from jails.spec import JailState
@@ -37,7 +37,7 @@ def directory(tmp_path: Path) -> JailDirectory:
 def end(directory: JailDirectory, processes: FakeProcesses) -> float:
     """Seconds that it took."""
     clock = FakeClock()
-    Ending(directory, clock, processes, deadline_s=10.0).run()
+    Ending(directory, clock, processes, Patience(10.0)).run()
     return clock.monotonic()
 
 
@@ -62,8 +62,8 @@ def test_an_orphan_and_its_group_get_the_deadline_and_then_force(
     processes.put(PROGRAM.pid, PROGRAM.born)
     deaf = processes.put(12, "c", leader_pid=PROGRAM.pid)
     processes.deaf.add(12)
-    # The first is gone after the request, so the deaf one must be known by its HOME.
-    processes.homes[12] = str(directory.data)
+    # The first is gone after the request, so the deaf one must be known by its mark.
+    processes.values[12] = str(directory.path)
     assert 10.0 <= end(directory, processes) < 11.0
     assert processes.signalled == [
         (PROGRAM, signal.SIGTERM),
@@ -85,9 +85,33 @@ def test_strangers_with_our_numbers_are_spared(directory: JailDirectory) -> None
     processes = FakeProcesses()
     processes.put(KEEPER.pid, "later")
     processes.put(PROGRAM.pid, "later")
-    processes.put(12, "later still", leader_pid=PROGRAM.pid, home=str(directory.data))
+    processes.put(12, "later still", leader_pid=PROGRAM.pid, value="/another/jail")
     assert end(directory, processes) == 0.0
     assert processes.signalled == []
+
+
+def test_who_was_met_is_waited_for_though_it_shows_nothing_any_more(
+    directory: JailDirectory,
+) -> None:
+    """As a process does between the end of its memory and its own."""
+    processes = FakeProcesses()
+    exiting = processes.put(12, "c", value=str(directory.path))
+    processes.deaf.add(12)
+    processes.on_signal = lambda process, _number: processes.values.update({process.pid: None})
+    assert end(directory, processes) >= 10.0
+    assert processes.signalled == [(exiting, signal.SIGTERM), (exiting, signal.SIGKILL)]
+
+
+def test_a_jail_without_records_is_ended_by_the_census_alone(directory: JailDirectory) -> None:
+    (directory.path / "keeper.json").unlink()
+    processes = FakeProcesses()
+    words = ("python", "-m", "jails.keeper", str(directory.path), "1")
+    keeper = processes.put(10, "a", arguments=words)
+    program = processes.put(11, "b", value=str(directory.path))
+    neighbour = processes.put(12, "c", value=f"{directory.path}2")
+    assert end(directory, processes) < 1.0
+    assert processes.signalled == [(keeper, signal.SIGTERM), (program, signal.SIGTERM)]
+    assert processes.is_alive(neighbour)
 
 
 def test_a_lock_that_somebody_unknown_holds_is_told(directory: JailDirectory) -> None:

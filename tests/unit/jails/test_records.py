@@ -27,6 +27,7 @@ ASSIGNMENTS = st.builds(
     files=st.lists(TEXT, max_size=3).map(tuple),
     log_bytes=st.integers(1, 1 << 30),
     settle_s=TIMES,
+    watch_s=TIMES,
 )
 REPORTS = st.builds(
     Report,
@@ -34,6 +35,7 @@ REPORTS = st.builds(
     program=MARKS,
     state=st.sampled_from(JailState),
     program_digest=TEXT,
+    place=TEXT,
     started_at=st.none() | TIMES,
     restarts=st.integers(0, 1 << 30),
     last_exit=TEXT,

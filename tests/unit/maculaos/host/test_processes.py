@@ -40,7 +40,7 @@ def table(request: pytest.FixtureRequest) -> ProcessTable:
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-I", "-c", "import signal; print(flush=True); signal.pause()"]
     with subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.PIPE, env={"HOME": "/home/sleeper"}
+        command, start_new_session=True, stdout=subprocess.PIPE, env={"MARK": "a=b c", "MARK2": "x"}
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -60,7 +60,6 @@ def test_a_living_process_is_known_again(
     mark = mark_of(table, sleeper.pid)
     assert table.is_alive(mark)
     assert mark_of(type(table)(), sleeper.pid) == mark
-    assert table.home(mark) == "/home/sleeper"
 
 
 def test_another_with_the_same_id_is_nobody(
@@ -69,7 +68,6 @@ def test_another_with_the_same_id_is_nobody(
     stale = replace(mark_of(table, sleeper.pid), born="long ago")
     assert not table.is_alive(stale)
     assert not table.signal(stale, signal.SIGKILL)
-    assert table.home(stale) is None
     assert sleeper.poll() is None
 
 
@@ -103,6 +101,30 @@ def test_a_session_is_its_leader_and_those_it_started(table: ProcessTable) -> No
         leader.stdout.read()
 
 
+def test_a_scan_meets_each_process_of_ours_once_with_what_it_was_started_with(
+    table: ProcessTable, sleeper: subprocess.Popen[bytes]
+) -> None:
+    met = list(table.scan("MARK"))
+    assert len({sighting.process.pid for sighting in met}) == len(met)
+    (found,) = (sighting for sighting in met if sighting.process.pid == sleeper.pid)
+    assert found.process == mark_of(table, sleeper.pid)
+    assert found.arguments[1:3] == ("-I", "-c")
+    assert (found.value, found.leads_session) == ("a=b c", True)
+    (us,) = (sighting for sighting in met if sighting.process.pid == os.getpid())
+    assert us.value is None
+
+
+def test_a_scan_leaves_out_who_ended_and_who_is_not_ours(
+    table: ProcessTable, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "geteuid", lambda: 12_345)
+        assert list(table.scan("MARK")) == []
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert sleeper.pid not in {sighting.process.pid for sighting in table.scan("MARK")}
+
+
 def test_the_best_table_for_this_machine_sees_us() -> None:
     table = system_processes()
     assert table.is_alive(mark_of(table, os.getpid()))
@@ -125,15 +147,15 @@ def test_a_strange_program_name_does_not_confuse_the_reader() -> None:
 
 def test_the_fake_ends_who_is_signalled_and_spares_the_deaf() -> None:
     fake = FakeProcesses()
-    leader, child = fake.put(7, "a", home="/h"), fake.put(8, "b", leader_pid=7)
+    leader, child = fake.put(7, "a", value="/h"), fake.put(8, "b", leader_pid=7)
     fake.deaf.add(8)
+    assert [(s.value, s.leads_session) for s in fake.scan("ANY")] == [("/h", True), (None, False)]
     assert set(fake.session(7)) == {leader, child}
     assert not fake.signal(replace(leader, born="c"), signal.SIGTERM)
     assert fake.signal(leader, signal.SIGTERM)
     assert fake.signal(child, signal.SIGTERM)
     assert (fake.mark(7), fake.mark(8)) == (None, child)
-    assert fake.home(child) == ""
-    assert fake.home(leader) is None
+    assert [sighting.process for sighting in fake.scan("ANY")] == [child]
     assert fake.signal(child, signal.SIGKILL)
     assert fake.signalled[-1] == (child, signal.SIGKILL)
     assert fake.session(7) == ()
