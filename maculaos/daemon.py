@@ -12,19 +12,22 @@ import math
 import random
 import signal
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from maculaos import __version__
+from maculaos.addresses import parse_address
 from maculaos.configuration import fixed_changes, read_settings
 from maculaos.control import ControlSocket
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
 from maculaos.effects import CloseClient, CloseLink, Dial, Effect, Note, Send, SendToClient
 from maculaos.errors import MaculaError, UsageError
-from maculaos.logbook import Level, Logbook
-from maculaos.node import Node
+from maculaos.host.logbook import Level, Logbook
+from maculaos.node import Introduction, Node
 from maculaos.quic.endpoint import DialFailed, Endpoint
 from maculaos.security.credentials import load_credentials
+from maculaos.wire.frames import FrameError
 from maculaos.wire.messages import HandshakeAck, RpcCall, RpcError, RpcResult
 from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
 from maculaos.wire.values import Value, decode_value, encode_value
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from maculaos.host.entropy import Entropy
     from maculaos.identity import Identity
     from maculaos.quic.link import Link
+    from maculaos.settings import ListenSettings
     from maculaos.wire.messages import Message
 
 SOFTWARE: Final = f"maculaos/{__version__}"
@@ -106,6 +110,7 @@ class Daemon:
         self._identity = credentials.identity
         # Before the port: "already running" says more than "port in use".
         check_path(settings.control_socket)
+        _check_listen(settings.listen)
         refuse_if_running(settings.control_socket)
         self._node = Node(self._identity, settings, self._rng, now, SOFTWARE)
         self._endpoint = await Endpoint.open(settings, credentials, self, self._clock)
@@ -175,11 +180,13 @@ class Daemon:
     def link_up(self, link: Link) -> None:
         """See ``LinkObserver.link_up``."""
         self._links[link.number] = link
-        self._feed(
-            lambda now: self._node.link_up(
-                link.number, link.peer, link.peer_addresses, link.is_outbound, now, link.dialled
-            )
+        introduction = Introduction(
+            addresses=link.peer_addresses,
+            is_outbound=link.is_outbound,
+            dialled=link.dialled,
+            life=link.peer_life,
         )
+        self._feed(lambda now: self._node.link_up(link.number, link.peer, introduction, now))
 
     def message_received(self, link: Link, message: Message) -> None:
         """See ``LinkObserver.message_received``."""
@@ -259,7 +266,7 @@ class Daemon:
 
     def _send(self, effect: Send) -> None:
         link = self._links.get(effect.link)
-        if link is None or link.send(effect.message, effect.stream):
+        if link is None or _queued(link, effect):
             return
         self._sends_dropped += 1
         if effect.stream is StreamClass.CONTROL:
@@ -284,7 +291,10 @@ class Daemon:
             await self._endpoint.dial(address)
         except DialFailed as error:
             reason = str(error)
-            self._feed(lambda now: self._node.dial_failed(address, reason, now))
+            if error.is_self:
+                self._feed(lambda now: self._node.dialled_self(address, now))
+            else:
+                self._feed(lambda now: self._node.dial_failed(address, reason, now))
 
     # What the daemon answers itself.
 
@@ -336,3 +346,24 @@ class Daemon:
             self.reload()
         except MaculaError as error:
             self._log.note("reload_refused", Level.WARNING, error=error)
+
+
+def _check_listen(listen: ListenSettings) -> None:
+    """Raise ``UsageError`` for a node that would tell others to dial no address at all."""
+    for address in listen.advertised:
+        host = parse_address(address).host
+        if ":" in host or host[-1].isdigit():
+            with suppress(ValueError):
+                if ip_address(host).is_unspecified:
+                    raise UsageError(
+                        f"other nodes cannot dial {address}",
+                        "name in listen.advertise where they reach this node",
+                    )
+
+
+def _queued(link: Link, effect: Send) -> bool:
+    """Whether the link took the message; one that fits no frame is lost, and the node is not."""
+    try:
+        return link.send(effect.message, effect.stream)
+    except FrameError:
+        return False

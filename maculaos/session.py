@@ -78,6 +78,8 @@ class Established:
 
     addresses: tuple[str, ...]
     software: str
+    # Which life of the peer this is; see ``wire.messages.Handshake``.
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class SessionTerms:
     local: Identity
     addresses: tuple[str, ...]
     software: str
+    life: int
     peer: Identity
     is_dialler: bool
     # On the clock that ``advance`` is called with.
@@ -172,6 +175,7 @@ class Session:
             local.name,
             self._terms.addresses,
             self._terms.software,
+            self._terms.life,
         )
 
     def _greet(self, message: Message, stream: StreamClass) -> tuple[SessionEffect, ...]:
@@ -183,7 +187,7 @@ class Session:
         if complaint is not None:
             return self._refuse(complaint.code, complaint.reason)
         self.state = State.ESTABLISHED
-        established = Established(message.addresses, message.software)
+        established = Established(message.addresses, message.software, message.life)
         if not self._terms.is_dialler:
             return (Reply(self._greeting(HandshakeAck), StreamClass.CONTROL), established)
         return (established, *self._release())

@@ -76,7 +76,8 @@ class SwimSettings:
     push_pull_interval_s: Seconds = 15.0
     # A rumour rides on multiplier * ceil(log10(n + 1)) packets.
     retransmit_multiplier: Annotated[int, Ge(1), Le(20)] = 4
-    # A dead member is shown and remembered this long, then forgotten (its address is not).
+    # A dead member is shown and remembered this long, then forgotten with its addresses, but for
+    # those that an operator named and those that once led to it.
     tombstone_s: Seconds = 3600.0
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ class LoneNode:
             control_socket=path,
             limits=limits,
         )
-        rng = random.Random(1)  # noqa: S311  # replays the run
+        rng = random.Random(1)  # replays the run
         now = self._clock.monotonic()
         self._node = Node(IDENTITY, self._settings, rng, now, "test")
         self.control: ControlSocket

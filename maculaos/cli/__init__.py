@@ -59,4 +59,9 @@ def exit_code(error: MaculaError) -> int:
 def complaint(error: MaculaError) -> list[str]:
     """What to tell people: one line, or one for each problem of a document."""
     lines = error.problems if isinstance(error, InvalidDocument) else (error,)
-    return [" ".join(str(line).split()) for line in lines]
+    return [_printable(" ".join(str(line).split())) for line in lines]
+
+
+def _printable(line: str) -> str:
+    """``line`` without what a terminal would obey: some of it was said by other machines."""
+    return "".join(each if each.isprintable() else "?" for each in line)

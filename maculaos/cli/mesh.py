@@ -295,7 +295,8 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     elif isinstance(value, list):
         inner = [(str(number), item) for number, item in enumerate(value)]
     else:
-        return [(name, str(value))]
+        # A name or a version that another machine said must not steer a terminal.
+        return [(name, "".join(each if each.isprintable() else "?" for each in str(value)))]
     return [row for key, item in inner for row in _flat(item, f"{name}.{key}" if name else key)]
 
 

@@ -12,7 +12,7 @@ import typer
 
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
-from maculaos.logbook import Level, LibraryHandler, Logbook
+from maculaos.host.logbook import Level, LibraryHandler, Logbook
 
 
 def add_to(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from maculaos.control import socket_file
-from maculaos.wire.frames import FrameError, FrameReader
+from maculaos.wire.frames import MAX_PAYLOAD_SIZE, FrameError, FrameReader
 from maculaos.wire.messages import (
     Close,
     Error,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 PROTOCOL: Final = 1
 HANDSHAKE_DEADLINE_S: Final = 5.0
+# A greeting is small; nobody may make us hold more before it.
+MAX_GREETING_SIZE: Final = 16 * 1024
 # How long a client that we let go may take to read what is left for it.
 FLUSH_DEADLINE_S: Final = 1.0
 # What a client may say; everything else belongs on links between nodes.
@@ -77,6 +79,8 @@ class ControlSocket:
         self.events_dropped = 0
         self._clients: dict[int, _Client] = {}
         self._connected: set[_Client] = set()
+        # Bytes of frames that clients have begun and not finished.
+        self._unfinished_bytes = 0
         self._numbers = 0
         self._path: Path | None = None
         self._listening: socket.socket | None = None
@@ -139,6 +143,17 @@ class ControlSocket:
         self._clients[self._numbers] = client
         return self._numbers
 
+    def hold(self, more_bytes: int) -> None:
+        """Account for unfinished frames; together they may hold as much as one queue.
+
+        Beyond it the client that holds the most has to go: the others may finish.
+        """
+        self._unfinished_bytes += more_bytes
+        if self._unfinished_bytes > self.limits.client_queue_bytes:
+            largest = max(self._connected, key=lambda each: each.unfinished_bytes)
+            reason = f"more than {self.limits.client_queue_bytes} bytes of unfinished frames"
+            largest.end(Error(ErrorCode.LIMIT_EXCEEDED, reason), reason)
+
     def leave(self, client: _Client, number: int | None, reason: str) -> None:
         """Forget a connection that is gone."""
         self._connected.discard(client)
@@ -153,7 +168,8 @@ class _Client(asyncio.Protocol):
     def __init__(self, owner: ControlSocket) -> None:
         self.gone = asyncio.Event()
         self._owner = owner
-        self._reader = FrameReader()
+        self._reader = FrameReader(MAX_GREETING_SIZE)
+        self.unfinished_bytes = 0
         self._number: int | None = None
         self._reason = "the client ended the connection"
         self._timer: asyncio.TimerHandle | None = None
@@ -177,10 +193,13 @@ class _Client(asyncio.Protocol):
                 self._take(frame)
         except FrameError as error:
             self.end(Error(error.code, error.detail), str(error))
+        if not self._transport.is_closing():
+            self._hold(self._reader.pending_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._hold(0)
         self._owner.leave(self, self._number, str(exc) if exc else self._reason)
         self.gone.set()
 
@@ -188,7 +207,11 @@ class _Client(asyncio.Protocol):
         """Queue ``message`` if it fits; events leave an eighth of the queue to answers."""
         if self._transport.is_closing():
             return False
-        data = encode_message(message)
+        try:
+            data = encode_message(message)
+        except FrameError as error:
+            self.end(Error(error.code, error.detail), str(error))
+            return False
         bound = self._owner.limits.client_queue_bytes
         is_event = isinstance(message, Event)
         room = bound - bound // 8 if is_event else bound
@@ -207,11 +230,19 @@ class _Client(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._reason = reason
+        self._reader = FrameReader(0)
+        self._hold(0)
         self._transport.write(encode_message(last_words))
         self._transport.close()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._after(FLUSH_DEADLINE_S, self._transport.abort)
+
+    def _hold(self, size: int) -> None:
+        """So many bytes of a frame wait here for the rest of it."""
+        before, self.unfinished_bytes = self.unfinished_bytes, size
+        if size != before:
+            self._owner.hold(size - before)
 
     def _take(self, frame: Frame) -> None:
         message = decode_message(frame)
@@ -232,6 +263,7 @@ class _Client(asyncio.Protocol):
             raise FrameError(ErrorCode.UNSUPPORTED_VERSION, f"protocol {message.protocol}")
         if self._timer is not None:
             self._timer.cancel()
+        self._reader.max_payload_size = MAX_PAYLOAD_SIZE
         self._number = self._owner.enter(self)
         self.send(self._owner.ack)
         self._owner.observer.client_up(self._number, message.software or message.name)

@@ -45,7 +45,11 @@ async def listen(path: Path, backlog: int) -> socket.socket:
     # Two nodes that start at once would both find the same dead socket; one at a time looks.
     async with _locked(folder):
         refuse_if_running(path)
-        remove(path)
+        try:
+            remove(path)
+        except OSError as error:
+            what = f"control_socket: {path} cannot be replaced: {error.strerror}"
+            raise UsageError(what, "see whose it is, or name another socket") from error
         return _bind(path, backlog)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 import yaml
 
 from maculaos.documents.problem import InvalidDocument, Problem
+from maculaos.documents.slips import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _FLOAT: Final = re.compile(
     r"[-+]?(\.[0-9]{1,18}|(0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?)([eE][-+]?[0-9]{1,2})?"
 )
+# Those of YAML 1.1, as the parser counts them.
+_LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NOT_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -72,7 +75,8 @@ def plant(content: bytes, path: str) -> Tree:
     try:
         return growing.grow(text)
     except yaml.MarkedYAMLError as error:
-        raise InvalidDocument([*growing.problems, _syntax_problem(error, path)]) from error
+        slip = explained(error, text, path, growing.bracket)
+        raise InvalidDocument([*growing.problems, slip]) from error
     except yaml.reader.ReaderError as error:
         line, column = _position_in(text[: error.position])
         what = f"the character {_code_point(error.character)} may not be in a document"
@@ -91,7 +95,14 @@ class _Growing:
         self.position: Position = (1, 1)
         self._path = path
         self._tree = Tree()
+        # Where each list and mapping that is open began, if with a bracket.
+        self._open: list[yaml.Mark | None] = []
         self._nodes = 0
+
+    @property
+    def bracket(self) -> yaml.Mark | None:
+        """Where the innermost bracket stands that is open now."""
+        return next((mark for mark in reversed(self._open) if mark is not None), None)
 
     def grow(self, text: str) -> Tree:
         events = self._watched(yaml.parse(text, Loader=yaml.SafeLoader))
@@ -111,6 +122,11 @@ class _Growing:
     def _watched(self, events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
         for event in events:
             self.position = _position_of(event)
+            if isinstance(event, yaml.CollectionStartEvent):
+                began = cast("yaml.Mark", event.start_mark)
+                self._open.append(began if event.flow_style else None)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self._open.pop()
             yield event
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], place: Place) -> Plain:
@@ -207,21 +223,14 @@ def _decode(content: bytes, path: str) -> str:
         raise InvalidDocument([problem]) from error
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, path: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    parts = (error.context, error.problem)
-    what = " ".join(" ".join(str(part) for part in parts if part).split())
-    return Problem(path, line, column, what, "indent with spaces, quote text with : or # in it")
-
-
 def _position_of(event: yaml.Event) -> Position:
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
 def _position_in(before: str) -> Position:
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    lines = _LINE_BREAK.split(before)
+    return len(lines), len(lines[-1]) + 1
 
 
 def _code_point(character: str | int) -> str:

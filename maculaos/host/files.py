@@ -55,8 +55,10 @@ def sync_directory(path: Path) -> None:
 
 
 def make_private_directory(path: Path) -> Path:
-    """Create ``path`` with mode 0700 (parents too, as they come); return it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create ``path`` and the parents that are missing, each with mode 0700; return ``path``."""
+    for missing in reversed([parent for parent in path.parents if not parent.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 

@@ -4,6 +4,7 @@
 turns their words into wire messages and back.
 """
 
+from maculaos.node.links import Introduction
 from maculaos.node.node import Node
 
-__all__ = ["Node"]
+__all__ = ["Introduction", "Node"]

@@ -16,6 +16,7 @@ from maculaos.rpc.pending import Party, PendingCall, PendingCalls, Side
 from maculaos.rpc.providers import Providers
 from maculaos.wire.messages import RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
 from maculaos.wire.registry import RpcErrorCode, StreamClass
+from maculaos.wire.values import MAX_VALUE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from maculaos.settings import LimitSettings
 
 MAX_DEADLINE_MS: Final = 3_600_000
+# What is passed on of an error in words.
+MAX_DETAIL: Final = 1000
+_TOO_LARGE: Final = f"a value has at most {MAX_VALUE_SIZE} bytes"
 _MESSAGES: Final = StreamClass.MESSAGES
 _CONTROL: Final = StreamClass.CONTROL
 
@@ -38,7 +42,8 @@ class Calls:
         self._links = links
         self._counters = counters
         self.clients = Providers(limits.subscriptions)
-        self.peers = Providers(limits.subscriptions)
+        # No peer alone can take what the others need.
+        self.peers = Providers(2 * limits.subscriptions, share=limits.subscriptions)
         self.pending = PendingCalls(limits.pending_calls)
 
     def call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
@@ -67,11 +72,14 @@ class Calls:
         if call is None:
             self._counters.results_late += 1
             return []
+        if isinstance(message, RpcResult) and len(message.payload) > MAX_VALUE_SIZE:
+            return [
+                self._refuse(call.origin, call.origin_call, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE)
+            ]
         if isinstance(message, RpcResult):
             self._counters.calls_answered += 1
             return [_to(call.origin, RpcResult(call.origin_call, message.payload))]
-        self._counters.calls_failed += 1
-        return [_to(call.origin, RpcError(call.origin_call, message.code, message.detail))]
+        return [self._refuse(call.origin, call.origin_call, message.code, message.detail)]
 
     def register(self, client: int, methods: tuple[str, ...]) -> list[Effect]:
         """A client offers methods; peers hear of those that are new here. Raises as providers."""
@@ -111,6 +119,8 @@ class Calls:
         if not 0 < message.deadline_ms <= MAX_DEADLINE_MS:
             detail = f"deadline_ms must lie between 1 and {MAX_DEADLINE_MS}"
             return [self._refuse(origin, message.call, RpcErrorCode.INVALID_REQUEST, detail)]
+        if len(message.payload) > MAX_VALUE_SIZE:
+            return [self._refuse(origin, message.call, RpcErrorCode.INVALID_REQUEST, _TOO_LARGE)]
         if provider is None:
             detail = f"nobody answers {message.method}"
             return [self._refuse(origin, message.call, RpcErrorCode.NO_PROVIDER, detail)]
@@ -133,9 +143,9 @@ class Calls:
         }
         return self._refuse(call.origin, call.origin_call, code, details[code])
 
-    def _refuse(self, origin: Party, number: int, code: RpcErrorCode, detail: str) -> Effect:
+    def _refuse(self, origin: Party, number: int, code: int, detail: str) -> Effect:
         self._counters.calls_failed += 1
-        return _to(origin, RpcError(number, code, detail))
+        return _to(origin, RpcError(number, code, detail[:MAX_DETAIL]))
 
     def _announce(self, message: RpcRegister | RpcUnregister) -> list[Effect]:
         if not message.methods:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from maculaos.addresses import InvalidAddress, parse_address
 from maculaos.discovery.static import TooManyPeers
 from maculaos.effects import CloseClient, Effect, SendToClient
-from maculaos.errors import RemoteProtocolError
+from maculaos.errors import RemoteProtocolError, UsageError
 from maculaos.node import answers
+from maculaos.node.calls import MAX_DETAIL
 from maculaos.node.events import refusal
 from maculaos.pubsub.interest import TooManySubscriptions
 from maculaos.pubsub.topics import InvalidTopic
@@ -120,10 +121,11 @@ class Clients:
             return self._cores.calls.call(client, message, now)
         try:
             answer, effects = self._answer(message, now)
-        except (RemoteProtocolError, TooManyPeers) as error:
-            invalid = RpcError(message.call, RpcErrorCode.INVALID_REQUEST, str(error))
+            result = RpcResult(message.call, encode_value(answer))
+        except (RemoteProtocolError, TooManyPeers, UsageError) as error:
+            detail = str(error)[:MAX_DETAIL]
+            invalid = RpcError(message.call, RpcErrorCode.INVALID_REQUEST, detail)
             return [SendToClient(client, invalid)]
-        result = RpcResult(message.call, encode_value(answer))
         return [SendToClient(client, result), *effects]
 
     def _answer(self, message: RpcCall, now: float) -> tuple[Value, list[Effect]]:

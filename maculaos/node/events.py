@@ -22,7 +22,7 @@ from maculaos.wire.messages import (
     Unsubscribe,
 )
 from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
-from maculaos.wire.values import encode_value
+from maculaos.wire.values import MAX_VALUE_SIZE, encode_value
 
 if TYPE_CHECKING:
     import random
@@ -51,7 +51,8 @@ class Events:
         self._links = links
         self._counters = counters
         self.clients = Interest(limit)
-        self.peers = Interest(limit)
+        # No peer alone can take what the others need.
+        self.peers = Interest(2 * limit, share=limit)
         self._seen = SeenCache(_SEEN_LIMIT)
         # A restarted publisher must not repeat numbers that others remember having seen.
         self._sequence = rng.getrandbits(48)
@@ -59,6 +60,10 @@ class Events:
     def publish(self, client: int, message: Publish) -> list[Effect]:
         """A client publishes: hand on to whom it concerns, then confirm."""
         topic = message.topic
+        if len(message.payload) > MAX_VALUE_SIZE:
+            detail = f"a value has at most {MAX_VALUE_SIZE} bytes"
+            refused = RpcError(message.request, RpcErrorCode.INVALID_REQUEST, detail)
+            return [SendToClient(client, refused)]
         clients = self.clients.sources(topic)
         links = self.peers.sources(topic)
         if not (clients or links):

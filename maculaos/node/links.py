@@ -1,8 +1,9 @@
 """The links of this node, one for each linked peer, and how two of one pair settle.
 
 Both ends decide alike without talking: of two simultaneous dials the one by the smaller node id
-stays. A link that comes long after the other is no simultaneous dial but a peer that lost the old
-one, or started again: then the newer wins, and nobody is locked out until a timeout.
+stays. A link to another life of the peer, or one that comes long after the other, is no
+simultaneous dial: the peer started again, or lost the old one. Then the newer wins, and nobody is
+locked out until a timeout.
 """
 
 from __future__ import annotations
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from maculaos.identity import NodeId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """What the shell knows of a new link besides who the peer is."""
+
+    # What the peer advertises in its handshake.
+    addresses: tuple[str, ...]
+    is_outbound: bool
+    # What this node dialled to get the link; where it is not said, the node finds out, at worst
+    # by dialling once more.
+    dialled: str | None = None
+    # A number that the peer draws at every start; 0 if it did not say.
+    life: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class Link:
     """One established link; ``since`` is in monotonic seconds."""
@@ -26,8 +41,11 @@ class Link:
     peer: Identity
     is_outbound: bool
     since: float
+    life: int = 0
     # What this node dialled, or would dial, to get this link.
     addresses: dict[str, None] = field(default_factory=dict)
+    # How often this peer complained of frames of ours.
+    complaints: int = 0
 
 
 class Links:
@@ -72,7 +90,7 @@ class Links:
     def loser(self, old: Link, new: Link) -> Link:
         """Which of two links to one peer is to be closed."""
         is_same_dialler = old.is_outbound == new.is_outbound
-        if is_same_dialler or new.since - old.since > self._simultaneous_s:
+        if is_same_dialler or old.life != new.life or new.since - old.since > self._simultaneous_s:
             return old
         keeps_outbound = self._me < new.peer.node_id
         return old if new.is_outbound == keeps_outbound else new

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import random
 
     from maculaos.identity import Identity
+    from maculaos.node.links import Introduction
     from maculaos.settings import NodeSettings
     from maculaos.wire.messages import Message
 
@@ -51,19 +52,14 @@ class Node:
         self,
         link: int,
         peer: Identity,
-        addresses: tuple[str, ...],
-        is_outbound: bool,
+        introduction: Introduction,
         now: float,
-        dialled: str | None = None,
     ) -> list[Effect]:
-        """A link to an authenticated peer is up.
-
-        ``addresses`` is what the peer advertises in its handshake; ``dialled`` is what this node
-        dialled to get the link. Without it the node finds out, at worst by dialling once more.
-        """
-        cores = self._cores
-        if is_outbound:
-            dialled = cores.dialler.dialled_by(addresses, dialled)
+        """A link to an authenticated peer is up."""
+        cores, said = self._cores, introduction
+        dialled = said.dialled
+        if said.is_outbound:
+            dialled = cores.dialler.dialled_by(said.addresses, dialled)
         refusal = self._refusal(link, peer)
         if refusal is not None:
             if refusal.code is ErrorCode.SELF_DIALLED:
@@ -73,10 +69,11 @@ class Node:
             cores.counters.links_refused += 1
             return [refusal]
         try:
-            rumour = Rumour(0, Health.ALIVE, check_addresses(addresses), peer.name, peer.node_id)
+            addresses = check_addresses(said.addresses)
         except RemoteProtocolError as error:
             return [CloseLink(link, ErrorCode.MALFORMED, str(error))]
-        new = Link(link, peer, is_outbound, now)
+        rumour = Rumour(0, Health.ALIVE, addresses, peer.name, peer.node_id)
+        new = Link(link, peer, said.is_outbound, now, said.life)
         aliases = () if dialled is None else (dialled,)
         return self._settle(new, rumour, aliases, now)
 
@@ -96,6 +93,11 @@ class Node:
             return [note]
         requests = self._cores.membership.unreachable(missing, now)
         return [note, *self._peers.carry(requests, now)]
+
+    def dialled_self(self, address: str, now: float) -> list[Effect]:
+        """A dial that the node asked for came back to itself."""
+        self._cores.dialler.not_a_peer(address)
+        return [Note("own_address", (("address", address),)), *self._dial(now)]
 
     def receive(self, link: int, message: Message, now: float) -> list[Effect]:
         """A peer says something."""

@@ -41,12 +41,17 @@ from maculaos.wire.messages import (
 from maculaos.wire.registry import ErrorCode, StreamClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from maculaos.identity import NodeId
     from maculaos.node.cores import Cores
     from maculaos.node.links import Link
+    from maculaos.wire.messages import Rumour as Saying
 
+# A rumour with the longest name and addresses has less than 3 KiB: a frame stays below 12 MiB.
+_RUMOURS_PER_FRAME = 4000
+# So often a peer is quoted in the log; what it says beyond is counted.
+_MAX_QUOTES = 10
 # What is cut from a peer's words before they reach a log.
 _MAX_QUOTE = 200
 _CONTROL = StreamClass.CONTROL
@@ -102,7 +107,7 @@ class Peers:
             case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
                 return self._change_interest(link.number, message)
             case Error() | Close():
-                return [_quote(link, message)]
+                return self._quote(link, message)
             case _:
                 raise RemoteProtocolError(f"peers do not send {type(message).__name__}")
 
@@ -157,7 +162,10 @@ class Peers:
             case SendPong():
                 message = Pong(request.sequence, sayings)
             case SendState():
-                message = Heartbeat(sayings, request.wants_reply)
+                return [
+                    Send(link.number, each, _CONTROL)
+                    for each in _heartbeats(sayings, request.wants_reply)
+                ]
         return [Send(link.number, message, _CONTROL)]
 
     def _member_changed(self, change: MemberChanged, now: float) -> list[Effect]:
@@ -175,11 +183,25 @@ class Peers:
         closed = CloseLink(link.number, ErrorCode.NO_ERROR, "no answer to probes")
         return [note, closed, *self.unlink(link, now)]
 
+    def _quote(self, link: Link, message: Error | Close) -> list[Effect]:
+        link.complaints += 1
+        if link.complaints > _MAX_QUOTES:
+            self._cores.counters.messages_ignored += 1
+            return []
+        return [_quote(link, message)]
+
     def _detach(self, link: Link) -> list[Effect]:
         cores = self._cores
         cores.links.remove(link)
         cores.events.peers.drop(link.number)
         return cores.calls.link_down(link.number)
+
+
+def _heartbeats(sayings: tuple[Saying, ...], wants_reply: bool) -> Iterator[Heartbeat]:
+    """A state in frames that can be sent; the last one asks for an answer."""
+    for start in range(0, len(sayings), _RUMOURS_PER_FRAME):
+        end = start + _RUMOURS_PER_FRAME
+        yield Heartbeat(sayings[start:end], wants_reply and end >= len(sayings))
 
 
 def _news(event: str, member: Rumour) -> Note:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_ADDRESSES: Final = 8
+# A host name has at most 253 characters (RFC 1035, 2.3.4), then colon and port.
+MAX_ADDRESS_SIZE: Final = 253 + 6
 
 
 def to_wire(rumours: Iterable[Rumour]) -> tuple[Saying, ...]:
@@ -35,6 +37,9 @@ def check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Return what a peer advertises if it can be dialled; raise ``RemoteProtocolError`` if not."""
     if len(addresses) > MAX_ADDRESSES:
         raise RemoteProtocolError(f"{len(addresses)} addresses, at most {MAX_ADDRESSES} are taken")
+    longest = max(map(len, addresses), default=0)
+    if longest > MAX_ADDRESS_SIZE:
+        raise RemoteProtocolError(f"an address of {longest} characters")
     try:
         return tuple(str(parse_address(address)) for address in addresses)
     except InvalidAddress as error:

@@ -18,10 +18,14 @@ class TooManySubscriptions(MaculaError):
 
 
 class Interest:
-    """Subscriptions of numbered sources, at most ``limit`` of them; looked up by topic."""
+    """Subscriptions of numbered sources, looked up by topic.
 
-    def __init__(self, limit: int) -> None:
+    At most ``limit`` of them, and at most ``share`` of one source.
+    """
+
+    def __init__(self, limit: int, share: int | None = None) -> None:
         self._limit = limit
+        self._share = limit if share is None else share
         self._size = 0
         # Dicts, not sets: they keep their order under every hash seed.
         self._sources_of: dict[str, dict[int, None]] = {}
@@ -48,6 +52,8 @@ class Interest:
         added = dict.fromkeys(check_topic(topic) for topic in topics if topic not in held)
         if self._size + len(added) > self._limit:
             raise TooManySubscriptions(f"more than {self._limit} subscriptions")
+        if len(held) + len(added) > self._share:
+            raise TooManySubscriptions(f"more than {self._share} subscriptions of one source")
         fresh = tuple(topic for topic in added if topic not in self._sources_of)
         for topic in added:
             self._sources_of.setdefault(topic, {})[source] = None

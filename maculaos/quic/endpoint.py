@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from maculaos import __version__
 from maculaos.addresses import Address, InvalidAddress, parse_address
 from maculaos.errors import MaculaError
-from maculaos.quic.link import Link, LinkObserver, LinkTerms
+from maculaos.host.entropy import SystemEntropy
+from maculaos.quic.link import Link, LinkObserver, LinkTerms, cause_of
 from maculaos.quic.mutual_tls import MutualConnection, quic_configuration
 from maculaos.quic.port import Port, SocketAddress, resolve
 from maculaos.quic.routes import Routes, negotiation_for, opens_connection, read_header
@@ -32,7 +33,11 @@ SOFTWARE: Final = f"maculaos/{__version__}"
 
 
 class DialFailed(MaculaError):
-    """No link to that address; the text says why."""
+    """No link to that address; the text says why, ``is_self`` that this node itself answered."""
+
+    def __init__(self, reason: str, *, is_self: bool = False) -> None:
+        super().__init__(reason)
+        self.is_self = is_self
 
 
 class Endpoint:
@@ -54,6 +59,8 @@ class Endpoint:
         self._routes: Routes[Link] = Routes()
         # Every link whose end was not reported yet, established or not, in order of opening.
         self._links: dict[int, Link] = {}
+        # Those that others began and that are not established yet.
+        self._arriving: dict[int, Link] = {}
         self._dials: dict[int, asyncio.Future[Link]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._awake: dict[Link, None] = {}
@@ -86,6 +93,7 @@ class Endpoint:
             local=credentials.identity,
             addresses=listen.advertise or (str(endpoint.address),),
             software=SOFTWARE,
+            life=int.from_bytes(SystemEntropy().draw(8)),
             queue_bytes=settings.limits.link_queue_bytes,
             idle_timeout_s=settings.link.idle_timeout_s,
         )
@@ -128,7 +136,7 @@ class Endpoint:
         try:
             return await answer
         except DialFailed as failure:
-            raise DialFailed(f"{address}: {failure}") from None
+            raise DialFailed(f"{address}: {failure}", is_self=failure.is_self) from None
         except asyncio.CancelledError:
             link.close(ErrorCode.NO_ERROR, "no longer wanted")
             raise
@@ -158,6 +166,7 @@ class Endpoint:
 
     def link_established(self, link: Link) -> None:
         """See ``Carrier.link_established``."""
+        self._arriving.pop(link.number, None)
         self._established[link.number] = link
         self._observer.link_up(link)
         answer = self._dials.pop(link.number, None)
@@ -199,22 +208,27 @@ class Endpoint:
             return None
         if not opens_connection(header, size) or self._is_closed:
             return None
-        refusal = self._limit_reached()
-        if refusal is not None:
-            self.refused[refusal] += 1
+        if len(self._links) >= self._settings.limits.links:
+            self.refused["too many links"] += 1
             return None
+        self._make_room()
         deadline = self._loop.time() + self._settings.link.handshake_timeout_s
         quic = self._connection(is_client=False, first_destination=header.destination)
         link = self._new_link(quic, deadline)
         self._routes.add(header.destination, link)
+        self._arriving[link.number] = link
         return link
 
-    def _limit_reached(self) -> str | None:
-        limits = self._settings.limits
-        if len(self._links) >= limits.links:
-            return "too many links"
-        pending = len(self._links) - len(self._established) - len(self._dials)
-        return "too many handshakes" if pending >= limits.pending_handshakes else None
+    def _make_room(self) -> None:
+        """End the oldest handshake if there are as many as may be.
+
+        An honest one takes a moment; whoever only holds a place has had it longest. So strangers
+        that never finish cannot lock out the nodes of the realm.
+        """
+        while len(self._arriving) >= self._settings.limits.pending_handshakes:
+            oldest = next(iter(self._arriving.values()))
+            self._forget(oldest)
+            self.refused["too many handshakes"] += 1
 
     def _connection(
         self, *, is_client: bool, first_destination: bytes | None = None
@@ -273,17 +287,20 @@ class Endpoint:
         """Tell of the end of ``link``, once; its connection may still have a closing period."""
         if self._links.pop(link.number, None) is None:
             return
+        self._arriving.pop(link.number, None)
         answer = self._dials.pop(link.number, None)
         if self._established.pop(link.number, None) is not None:
             self._observer.link_down(link, reason)
             return
         self.refused[cause] += 1
         if answer is not None and not answer.done():
-            answer.set_exception(DialFailed(reason))
+            is_self = cause == cause_of(ErrorCode.SELF_DIALLED)
+            answer.set_exception(DialFailed(reason, is_self=is_self))
 
     def _forget(self, link: Link) -> None:
         self._routes.forget(link)
         self._links.pop(link.number, None)
+        self._arriving.pop(link.number, None)
         self._awake.pop(link, None)
         timer = self._timers.pop(link.number, None)
         if timer is not None:

@@ -7,6 +7,7 @@ and takes datagrams away. Only established links are ever shown to an observer.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -90,6 +91,7 @@ class LinkTerms:
     local: Identity
     addresses: tuple[str, ...]
     software: str
+    life: int
     queue_bytes: int
     idle_timeout_s: float
 
@@ -119,6 +121,8 @@ class Link:
         self.dialled: str | None = None
         self.peer_addresses: tuple[str, ...] = ()
         self.peer_software = ""
+        # Which life of the peer is at the other end; another one means that it started again.
+        self.peer_life = 0
         self.bytes_sent = 0
         self.bytes_received = 0
         self.ended: Ending | None = None
@@ -130,6 +134,9 @@ class Link:
         self._deadline = deadline
         self._keep_alive_s = terms.idle_timeout_s / _KEEP_ALIVES
         self._keep_alive_at = deadline
+        # When the link must end because the peer's certificate does.
+        self._expires_at = math.inf
+        self._now = 0.0
         self._last_word: tuple[ErrorCode, str] | None = None
         self._session: Session | None = None
         self._inbound = InboundStreams(MAX_GREETING_SIZE)
@@ -189,7 +196,7 @@ class Link:
         """
         if self.ended is not None:
             return
-        self.ended = Ending(_cause_of(code), _phrase(code, reason))
+        self.ended = Ending(cause_of(code), _phrase(code, reason))
         self._last_word = (code, _shortened(reason))
         self._carrier.wake(self)
 
@@ -203,6 +210,7 @@ class Link:
     def receive_datagram(self, datagram: bytes, sender: SocketAddress, now: float) -> None:
         """Take one datagram of this connection; ``now`` in seconds of the loop's clock."""
         self.bytes_received += len(datagram)
+        self._now = now
         self._keep_alive_at = now + self._keep_alive_s
         try:
             self._quic.receive_datagram(datagram, sender, now=now)
@@ -250,10 +258,14 @@ class Link:
         return self._quic.get_peer_address() is not None
 
     def _own_timer(self) -> float:
-        return self._keep_alive_at if self.is_established else self._deadline
+        if self.is_established:
+            return min(self._keep_alive_at, self._expires_at)
+        return self._deadline
 
     def _handle_own_timer(self, now: float) -> None:
-        if self.is_established:
+        if now >= self._expires_at:
+            self.close(ErrorCode.IDENTITY_MISMATCH, "the peer's certificate has expired")
+        elif self.is_established:
             self._keep_alive_at = now + self._keep_alive_s
             self._quic.send_ping(0)
         elif self._session is None:
@@ -293,12 +305,14 @@ class Link:
             # Cannot happen as long as aioquic calls what mutual_tls put in its way.
             self.close(ErrorCode.INTERNAL, "the peer was not checked")
             return
+        self._expires_at = self._now + self._quic.peer_valid_s
         terms = self._terms
         self._session = Session(
             SessionTerms(
                 local=terms.local,
                 addresses=terms.addresses,
                 software=terms.software,
+                life=terms.life,
                 peer=peer,
                 is_dialler=self.is_outbound,
                 deadline=self._deadline,
@@ -331,13 +345,22 @@ class Link:
                 case Deliver(message):
                     self._carrier.message_received(self, message)
                 case Reply(message, stream):
-                    self._queue(stream, encode_message(message))
-                case Established(addresses, software):
-                    self.peer_addresses, self.peer_software = addresses, software
+                    self._reply(message, stream)
+                case Established():
+                    self.peer_addresses = effect.addresses
+                    self.peer_software, self.peer_life = effect.software, effect.life
                     self._inbound.allow_large_frames()
                     self._carrier.link_established(self)
                 case Refuse(code, reason):
                     self.close(code, reason)
+
+    def _reply(self, message: Message, stream: StreamClass) -> None:
+        data = encode_message(message)
+        if self.queued_bytes + len(data) > self._terms.queue_bytes:
+            # It asks and asks, and takes no answer.
+            self.close(ErrorCode.LIMIT_EXCEEDED, "too much waits for this peer")
+        else:
+            self._queue(stream, data)
 
     def _queue(self, stream: StreamClass, data: bytes) -> None:
         self._outbound.queue(stream, data)
@@ -361,7 +384,7 @@ class Link:
             return Ending("transport", why)
         if ending.frame_type is None:
             code = _known_code(ending.error_code)
-            return Ending(f"peer: {_cause_of(code)}", _phrase(code, ending.reason_phrase))
+            return Ending(f"peer: {cause_of(code)}", _phrase(code, ending.reason_phrase))
         return Ending("refused by peer", f"refused by the peer: {why}")
 
 
@@ -378,7 +401,8 @@ def _phrase(code: ErrorCode, reason: str) -> str:
     return f"{code.name}: {reason}" if reason else code.name
 
 
-def _cause_of(code: ErrorCode) -> str:
+def cause_of(code: ErrorCode) -> str:
+    """The word under which an ending with that code is counted."""
     return code.name.lower().replace("_", " ")
 
 

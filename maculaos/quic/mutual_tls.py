@@ -108,6 +108,14 @@ class MutualConnection(QuicConnection):
         return self._claimed if self._handshake_complete else None
 
     @property
+    def peer_valid_s(self) -> float:
+        """For how many seconds from now the peer's certificate holds; negative once it expired."""
+        certificate = self.tls._peer_certificate
+        if certificate is None:
+            return 0.0
+        return certificate.not_valid_after_utc.timestamp() - self._clock.now()
+
+    @property
     def ending(self) -> ConnectionTerminated | None:
         """Why the connection is ending, as soon as it is known.
 

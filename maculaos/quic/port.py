@@ -11,6 +11,7 @@ import asyncio
 import errno
 import socket
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from maculaos.errors import UsageError
@@ -111,6 +112,10 @@ async def resolve(host: str, port: int, family: socket.AddressFamily) -> SocketA
     On an IPv6 socket, an IPv4 address is written as a mapped one (RFC 4291, 2.5.5.2).
     """
     flags = socket.AI_V4MAPPED if family == socket.AF_INET6 else 0
+    with suppress(OSError):
+        # Numbers are read at once: the threads of the loop may all wait for a slow name service.
+        known = flags | socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, flags=known)[0][4]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=flags)
     return found[0][4]

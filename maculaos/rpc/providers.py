@@ -17,10 +17,14 @@ class TooManyMethods(MaculaError):
 
 
 class Providers:
-    """Registrations of numbered sources, at most ``limit`` of them; looked up by method."""
+    """Registrations of numbered sources, looked up by method.
 
-    def __init__(self, limit: int) -> None:
+    At most ``limit`` of them, and at most ``share`` of one source.
+    """
+
+    def __init__(self, limit: int, share: int | None = None) -> None:
         self._limit = limit
+        self._share = limit if share is None else share
         self._size = 0
         self._sources_of: dict[str, deque[int]] = {}
         self._methods_of: dict[int, dict[str, None]] = {}
@@ -51,6 +55,8 @@ class Providers:
         added = dict.fromkeys(check_method(method) for method in methods if method not in held)
         if self._size + len(added) > self._limit:
             raise TooManyMethods(f"more than {self._limit} registered methods")
+        if len(held) + len(added) > self._share:
+            raise TooManyMethods(f"more than {self._share} registered methods of one source")
         fresh = tuple(method for method in added if method not in self._sources_of)
         for method in added:
             self._sources_of.setdefault(method, deque()).append(source)

@@ -83,7 +83,8 @@ class Membership:
         self._silent.pop(peer.node_id, None)
         self._accused.pop(peer.node_id, None)
         requests: list[Request] = []
-        if self.members.get(peer.node_id) is None and self.members.is_news(peer):
+        if self.members.get(peer.node_id) is None:
+            # However full the table is of hearsay: this one proved that it exists.
             requests += self._adopt(peer, now)
         requests.append(SendState(peer.node_id, self._state()))
         return self._settled(requests, now)
@@ -212,9 +213,13 @@ class Membership:
 
     def _hear_of_me(self, heard: Rumour) -> list[Request]:
         """Outbid what is wrong about this node, be it bad news or an earlier life."""
-        is_true = heard.health is Health.ALIVE and heard.addresses == self.me.addresses
+        is_true = (heard.health, heard.addresses, heard.name) == (
+            Health.ALIVE,
+            self.me.addresses,
+            self.me.name,
+        )
         is_old = heard.incarnation < self.me.incarnation
-        is_absurd = heard.name != self.me.name or heard.incarnation >= MAX_INCARNATION
+        is_absurd = heard.incarnation >= MAX_INCARNATION
         is_current = heard.incarnation == self.me.incarnation and is_true
         if is_old or is_absurd or is_current or self.has_left:
             return []

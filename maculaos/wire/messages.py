@@ -35,6 +35,8 @@ class Handshake(Struct, frozen=True, array_like=True):
     name: str
     addresses: tuple[str, ...]
     software: str
+    # Drawn anew at every start of the node: links to another life of it are dead. 0: not said.
+    life: int = 0
 
 
 class HandshakeAck(Struct, frozen=True, array_like=True):
@@ -46,6 +48,8 @@ class HandshakeAck(Struct, frozen=True, array_like=True):
     name: str
     addresses: tuple[str, ...]
     software: str
+    # Drawn anew at every start of the node: links to another life of it are dead. 0: not said.
+    life: int = 0
 
 
 class Heartbeat(Struct, frozen=True, array_like=True):

@@ -13,25 +13,35 @@ import msgspec
 from msgspec import Raw
 
 from maculaos.errors import RemoteProtocolError, UsageError
+from maculaos.wire.frames import MAX_PAYLOAD_SIZE
 
 Value: TypeAlias = (
     "bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value] | None"
 )
 
 MAX_DEPTH: Final = 64
+# A value is passed on in other frames than it came in; names and numbers around it fit the rest.
+MAX_VALUE_SIZE: Final = MAX_PAYLOAD_SIZE - 1024
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder()
 
 
 def encode_value(value: Value) -> Raw:
-    """``value`` as a payload; raises ``UsageError`` for what is neither bytes nor JSON-like."""
+    """``value`` as a payload.
+
+    Raises ``UsageError`` for what is neither bytes nor JSON-like, and above ``MAX_VALUE_SIZE``.
+    """
     complaint = _complaint(value)
     if complaint:
         raise UsageError(f"cannot send {complaint}", "send bytes, or what JSON can say")
     try:
-        return Raw(_ENCODER.encode(value))
+        encoded = _ENCODER.encode(value)
     except UnicodeEncodeError as error:
         raise UsageError("cannot send text with lone surrogates", "send it as bytes") from error
+    if len(encoded) > MAX_VALUE_SIZE:
+        what = f"cannot send a value of {len(encoded)} bytes, at most {MAX_VALUE_SIZE} fit"
+        raise UsageError(what, "send it in parts")
+    return Raw(encoded)
 
 
 def decode_value(payload: Raw) -> Value:

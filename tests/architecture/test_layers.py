@@ -33,6 +33,7 @@ _CORES: Final = (
     "maculaos.discovery",
 )
 _RECONCILER_WORDS: Final = (
+    "reconciler.names",
     "reconciler.values",
     "reconciler.overrides",
     "reconciler.spec",
@@ -106,7 +107,6 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.pubsub.topics",
         "maculaos.rpc.methods",
     ),
-    "maculaos.logbook": (*_WORDS, "maculaos.effects", "maculaos.host"),
     "maculaos.configuration": (*_WORDS, "maculaos.documents"),
     "maculaos.daemon": (
         *_WORDS,
@@ -119,7 +119,6 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.security",
         "maculaos.quic",
         "maculaos.control",
-        "maculaos.logbook",
     ),
     "jails": ("jails", "maculaos.host", "maculaos.errors"),
     "reconciler": (

@@ -25,7 +25,7 @@ from maculaos.effects import (
     SendToClient,
 )
 from maculaos.identity import Identity, NodeId
-from maculaos.node import Node
+from maculaos.node import Introduction, Node
 from maculaos.settings import CredentialSettings, ListenSettings, NodeSettings
 from maculaos.wire.messages import Message, RpcCall, RpcResult, encode_message
 from maculaos.wire.values import Value, decode_value, encode_value
@@ -61,6 +61,7 @@ class Host:
     identity: Identity
     address: str
     node: Node
+    life: int
     is_running: bool = True
     pipes: dict[int, Pipe] = field(default_factory=dict)
     heard: dict[int, list[Message]] = field(default_factory=dict)
@@ -91,10 +92,11 @@ class World:
         self.tells_dialled = False
         self.faults = faults or Faults()
         self.hosts: dict[str, Host] = {}
+        self._lives = 0
         # Other ways to write an address: what a name service says.
         self.aliases: dict[str, str] = {}
         self.sent_messages = 0
-        self._rng = random.Random(seed)  # noqa: S311  # a seed replays the run
+        self._rng = random.Random(seed)  # a seed replays the run
         self._heap: list[tuple[float, int, Action]] = []
         self._events = 0
         self._trace = hashlib.sha256()
@@ -117,9 +119,10 @@ class World:
         if address is None:
             address = taken.address if taken else f"127.0.0.1:{BASE_PORT + len(self.hosts)}"
         settings = settings_for(name, address, peers)
-        rng = random.Random(self._rng.random())  # noqa: S311  # a seed replays the run
+        rng = random.Random(self._rng.random())  # a seed replays the run
         node = Node(identity, settings, rng, self.now, "simulated")
-        host = Host(identity, address, node)
+        self._lives += 1
+        host = Host(identity, address, node, self._lives)
         self.hosts[name] = host
         self._sleep(host)
         return host
@@ -303,11 +306,10 @@ class World:
             return
         number, is_outbound = pipe.number_at(host), dialled is not None
         told = dialled if self.tells_dialled else None
-        advertised = (peer.address,)
-        self._carry_out(
-            host,
-            host.node.link_up(number, peer.identity, advertised, is_outbound, self.now, told),
+        met = Introduction(
+            addresses=(peer.address,), is_outbound=is_outbound, dialled=told, life=peer.life
         )
+        self._carry_out(host, host.node.link_up(number, peer.identity, met, self.now))
 
     def _send(self, host: Host, effect: Send) -> None:
         pipe = host.pipes.get(effect.link)

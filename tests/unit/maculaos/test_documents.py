@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maculaos.documents import (
@@ -142,8 +143,6 @@ def test_what_a_validator_says_is_passed_on() -> None:
         ("name: a\nopen: true\nname: b\n", "f.yaml:3:1: the key 'name' is given twice; it stands"),
         ("1: a\n", 'f.yaml:1:1: the key 1 is not text; write "1"'),
         ("? [a]\n: b\n", "f.yaml:1:3: a key must be text"),
-        ("name: [a\n", "f.yaml:2:1: while parsing a flow sequence"),
-        ("name: x: y\n", "f.yaml:1:8: mapping values are not allowed here"),
         ('name: "\\ud800"\n', "f.yaml:1:7: the character U+D800 may not be in text"),
         ('name: "\\UFFFFFFFF"\n', "f.yaml:1:1: an escape or a number that cannot be read"),
         ("name: \x01\n", "f.yaml:1:7: the character U+0001 may not be in a document"),
@@ -159,9 +158,13 @@ def test_what_could_harm_or_mislead_is_refused(text: str | bytes, expected: str)
     assert problems(text)[0].startswith(expected)
 
 
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+
+
+@example(b"  \r \x00")
 @given(st.binary() | (st.text() | st.text("ab:-[]{}&*!<\n '\"#?|>,%1.\\")).map(str.encode))
 def test_no_content_raises_anything_else_and_positions_lie_in_the_file(content: bytes) -> None:
-    lines = content.decode("utf-8", "replace").splitlines() or [""]
+    lines = LINE_BREAK.split(content.decode("utf-8", "replace"))
     found = found_in(content)
     assert found != ()
     for problem in found or ():

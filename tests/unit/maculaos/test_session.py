@@ -51,6 +51,7 @@ def terms(local: str, peer: str, *, is_dialler: bool, **changes: Any) -> Session
         local=node(local),
         addresses=(f"{local}.example:4701",),
         software="test",
+        life=7,
         peer=node(peer),
         is_dialler=is_dialler,
         deadline=DEADLINE,
@@ -119,9 +120,9 @@ def test_two_sessions_establish_each_other() -> None:
     (hello,) = one.start()
     assert isinstance(hello, Reply)
     answer, up = said(two, hello.message)
-    assert up == Established(("n1.example:4701",), "test")
+    assert up == Established(("n1.example:4701",), "test", 7)
     assert isinstance(answer, Reply)
-    assert said(one, answer.message) == (Established(("n2.example:4701",), "test"),)
+    assert said(one, answer.message) == (Established(("n2.example:4701",), "test", 7),)
     assert one.is_established
     assert two.is_established
     assert one.next_deadline() is two.next_deadline() is None

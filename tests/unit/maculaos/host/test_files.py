@@ -99,7 +99,7 @@ def test_only_leftovers_of_that_file_are_removed(target: Path) -> None:
 
 def test_private_directories_are_private(tmp_path: Path) -> None:
     made = make_private_directory(tmp_path / "a" / "b")
-    assert made.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in (made, made.parent)} == {0o700}
     assert make_private_directory(made) == made
 
 

@@ -1,0 +1,107 @@
+"""Calls find a provider, and every caller gets exactly one answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from bare_node import HI, call, counter, identity, linked_node, sent, told
+from maculaos.effects import Send, SendToClient
+from maculaos.wire.messages import Error, RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
+from maculaos.wire.registry import RpcErrorCode, StreamClass
+
+
+def test_a_call_goes_to_a_local_provider_first() -> None:
+    node = linked_node("b")
+    node.client_up(2, 0.0)
+    node.receive(1, RpcRegister(("add",)), 0.0)
+    node.receive_from_client(2, RpcRegister(("add",)), 0.0)
+    ((provider, handed),) = told(node.receive_from_client(1, call(), 0.0))
+    assert provider == 2
+    assert isinstance(handed, RpcCall)
+    assert handed.caller == identity("a").node_id
+    answers = node.receive_from_client(2, RpcResult(handed.call, HI), 0.0)
+    assert answers == [SendToClient(1, RpcResult(7, HI))]
+
+
+def test_a_call_goes_to_the_peers_that_offer_it_in_turn_and_the_result_comes_back() -> None:
+    node = linked_node("b", "c", "d")
+    for link in (1, 3):
+        node.receive(link, RpcRegister(("add",)), 0.0)
+    for number, link in enumerate((1, 3, 1, 3)):
+        ((chosen, handed),) = sent(node.receive_from_client(1, call(number), 0.0), RpcCall)
+        assert chosen == link
+        assert isinstance(handed, RpcCall)
+        answers = node.receive(link, RpcError(handed.call, 3, "no"), 0.0)
+        assert answers == [SendToClient(1, RpcError(number, 3, "no"))]
+
+
+def test_a_call_from_a_peer_is_answered_by_a_client_and_names_its_real_caller() -> None:
+    node = linked_node("b", "c")
+    node.receive(2, RpcRegister(("far",)), 0.0)
+    node.receive_from_client(1, RpcRegister(("add",)), 0.0)
+    forged = RpcCall(7, "add", 1000, identity("c").node_id, HI)
+    ((_, handed),) = told(node.receive(1, forged, 0.0))
+    assert isinstance(handed, RpcCall)
+    assert handed.caller == identity("b").node_id
+    answers = node.receive_from_client(1, RpcResult(handed.call, HI), 0.0)
+    assert answers == [Send(1, RpcResult(7, HI), StreamClass.MESSAGES)]
+    ((_, refused),) = sent(node.receive(1, call(8, "far"), 0.0), RpcError)
+    assert isinstance(refused, RpcError)
+    assert refused.code == RpcErrorCode.NO_PROVIDER
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (call(method="unknown"), RpcErrorCode.NO_PROVIDER),
+        (call(deadline_ms=0), RpcErrorCode.INVALID_REQUEST),
+        (call(deadline_ms=10**9), RpcErrorCode.INVALID_REQUEST),
+        (call(method="macula.reload"), RpcErrorCode.INVALID_REQUEST),
+    ],
+)
+def test_a_call_that_cannot_be_is_refused_at_once(message: RpcCall, code: RpcErrorCode) -> None:
+    node = linked_node()
+    ((_, answer),) = told(node.receive_from_client(1, message, 0.0))
+    assert isinstance(answer, RpcError)
+    assert (answer.call, answer.code) == (7, code)
+
+
+def test_a_lost_provider_and_a_missed_deadline_are_told() -> None:
+    node = linked_node("b")
+    node.receive(1, RpcRegister(("add",)), 0.0)
+    node.receive_from_client(1, call(1, deadline_ms=100), 0.0)
+    assert node.next_deadline() <= 0.1
+    expired = [each for _, each in told(node.advance(0.1)) if isinstance(each, RpcError)]
+    assert [(each.call, each.code) for each in expired] == [(1, RpcErrorCode.DEADLINE_EXCEEDED)]
+    assert node.receive(1, RpcResult(1, HI), 0.2) == []
+    assert counter(node, "results_late") == 1
+    node.receive_from_client(1, call(2), 0.2)
+    lost = [each for _, each in told(node.link_down(1, "gone", 0.3)) if isinstance(each, RpcError)]
+    assert [(each.call, each.code) for each in lost] == [(2, RpcErrorCode.PROVIDER_LOST)]
+
+
+def test_too_many_waiting_calls_are_refused() -> None:
+    node = linked_node("b", pending_calls=2)
+    node.receive(1, RpcRegister(("add",)), 0.0)
+    node.receive_from_client(1, call(1), 0.0)
+    ((_, answer),) = told(node.receive_from_client(1, call(2), 0.0))
+    assert isinstance(answer, RpcError)
+    assert answer.code == RpcErrorCode.OVERLOADED
+
+
+def test_methods_of_the_node_cannot_be_offered_nor_reached_from_elsewhere() -> None:
+    node = linked_node("b")
+    ((_, refused),) = told(node.receive_from_client(1, RpcRegister(("macula.ping",)), 0.0))
+    assert isinstance(refused, Error)
+    ((_, answer),) = sent(node.receive(1, call(method="macula.members"), 0.0), RpcError)
+    assert isinstance(answer, RpcError)
+    assert answer.code == RpcErrorCode.INVALID_REQUEST
+
+
+def test_unregistered_methods_are_no_longer_announced_or_called() -> None:
+    node = linked_node("b")
+    node.receive_from_client(1, RpcRegister(("add",)), 0.0)
+    effects = node.receive_from_client(1, RpcUnregister(("add",)), 0.0)
+    assert sent(effects, RpcUnregister) == [(1, RpcUnregister(("add",)))]
+    ((_, answer),) = told(node.receive_from_client(1, call(), 0.0))
+    assert isinstance(answer, RpcError)

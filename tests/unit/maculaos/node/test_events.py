@@ -1,0 +1,72 @@
+"""Events reach who wants them, once; interest is announced."""
+
+from __future__ import annotations
+
+from bare_node import HI, ask, counter, identity, linked_node, met, sent, told
+from maculaos.effects import Send
+from maculaos.wire.messages import (
+    Error,
+    Event,
+    Publish,
+    RpcError,
+    RpcRegister,
+    RpcResult,
+    Subscribe,
+    Unsubscribe,
+)
+from maculaos.wire.registry import RpcErrorCode, StreamClass
+from maculaos.wire.values import encode_value
+
+
+def test_an_event_goes_to_who_wants_it_and_to_nobody_else() -> None:
+    node = linked_node("b", "c")
+    for client in (2, 3):
+        node.client_up(client, 0.0)
+    node.receive(1, Subscribe(("news",)), 0.0)
+    node.receive_from_client(1, Subscribe(("news",)), 0.0)
+    node.receive_from_client(2, Subscribe(("news", "other")), 0.0)
+    effects = node.receive_from_client(1, Publish(7, "news", HI), 0.0)
+    ((link, event),) = sent(effects, Event)
+    assert link == 1
+    assert isinstance(event, Event)
+    assert (event.topic, event.publisher) == ("news", identity("a").node_id)
+    assert told(effects) == [(1, event), (2, event), (1, RpcResult(7, encode_value(None)))]
+
+
+def test_an_event_from_a_peer_is_delivered_once() -> None:
+    node = linked_node("b")
+    node.receive_from_client(1, Subscribe(("news",)), 0.0)
+    event = Event("news", identity("b").node_id, 5, HI)
+    assert told(node.receive(1, event, 0.0)) == [(1, event)]
+    assert node.receive(1, event, 0.0) == []
+    assert [counter(node, name) for name in ("events_in", "events_dropped")] == [2, 1]
+
+
+def test_interest_is_announced_when_it_begins_and_when_it_ends() -> None:
+    node = linked_node("b")
+    node.client_up(2, 0.0)
+    subscribe, unsubscribe = Subscribe(("news",)), Unsubscribe(("news",))
+    control = StreamClass.CONTROL
+    assert node.receive_from_client(1, subscribe, 0.0) == [Send(1, subscribe, control)]
+    assert node.receive_from_client(2, subscribe, 0.0) == []
+    assert node.receive_from_client(1, unsubscribe, 0.0) == []
+    assert node.client_down(2, 0.0) == [Send(1, unsubscribe, control)]
+
+
+def test_a_new_link_hears_of_interest_and_methods() -> None:
+    node = linked_node()
+    node.receive_from_client(1, Subscribe(("news",)), 0.0)
+    node.receive_from_client(1, RpcRegister(("add",)), 0.0)
+    effects = node.link_up(9, identity("b"), met("b", is_outbound=False), 0.0)
+    assert sent(effects, Subscribe) == [(9, Subscribe(("news",)))]
+    assert sent(effects, RpcRegister) == [(9, RpcRegister(("add",)))]
+
+
+def test_bad_topics_of_clients_are_refused_and_the_client_stays() -> None:
+    node = linked_node("b")
+    ((_, answer),) = told(node.receive_from_client(1, Publish(7, "not good", HI), 0.0))
+    assert isinstance(answer, RpcError)
+    assert (answer.call, answer.code) == (7, RpcErrorCode.INVALID_REQUEST)
+    ((_, refused),) = told(node.receive_from_client(1, Subscribe(("a.*",)), 0.0))
+    assert isinstance(refused, Error)
+    assert ask(node, "macula.ping") == {"name": "a", "node_id": identity("a").node_id.hex()}

@@ -1,0 +1,164 @@
+"""Which links a node wants, dials, keeps and closes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from bare_node import (
+    ADDRESS,
+    closed,
+    dialled,
+    identity,
+    linked_node,
+    make_node,
+    met,
+    sent,
+    smaller_and_larger,
+)
+from maculaos.effects import CloseClient
+from maculaos.wire.messages import Heartbeat, Ping, Pong, Rumour
+from maculaos.wire.registry import ErrorCode
+
+
+def test_configured_peers_are_dialled_at_once_and_again_after_a_failure() -> None:
+    node = make_node(peers=(ADDRESS["b"], ADDRESS["a"]))
+    assert node.next_deadline() == 0.0
+    assert dialled(node.advance(0.0)) == [ADDRESS["b"]]
+    node.dial_failed(ADDRESS["b"], "refused", 0.1)
+    again: list[str] = []
+    while not again and node.next_deadline() < 2.0:
+        again = dialled(node.advance(node.next_deadline()))
+    assert again == [ADDRESS["b"]]
+
+
+def test_new_peers_of_the_configuration_are_dialled_and_old_ones_no_longer() -> None:
+    node = make_node(peers=(ADDRESS["b"],))
+    assert dialled(node.set_peers((ADDRESS["c"],), 0.0)) == [ADDRESS["c"]]
+
+
+def test_members_heard_of_are_dialled_by_the_smaller_id_first() -> None:
+    smaller, larger = smaller_and_larger()
+    for name, other, at_once in ((smaller, larger, True), (larger, smaller, False)):
+        node = make_node(name)
+        node.link_up(1, identity("c"), met("c", is_outbound=False), 0.0)
+        about = Rumour(identity(other).node_id, other, (ADDRESS[other],), 0, 0)
+        node.receive(1, Heartbeat((about,)), 0.0)
+        assert (dialled(node.advance(0.0)) == [ADDRESS[other]]) is at_once
+        later = [each for _ in range(9) for each in dialled(node.advance(node.next_deadline()))]
+        assert (ADDRESS[other] in later) is not at_once
+
+
+@pytest.mark.parametrize("first_is_outbound", [True, False])
+def test_simultaneous_dials_settle_on_the_one_by_the_smaller_id(first_is_outbound: bool) -> None:
+    smaller, larger = smaller_and_larger()
+    for name, peer in ((smaller, larger), (larger, smaller)):
+        node = make_node(name)
+        effects = node.link_up(1, identity(peer), met(peer, is_outbound=first_is_outbound), 0.0)
+        effects += node.link_up(
+            2, identity(peer), met(peer, is_outbound=not first_is_outbound), 0.1
+        )
+        outbound, inbound = (1, 2) if first_is_outbound else (2, 1)
+        lost = inbound if name == smaller else outbound
+        assert closed(effects) == [(lost, ErrorCode.DUPLICATE_LINK)]
+
+
+def test_a_peer_that_started_again_takes_over_from_its_earlier_life_at_once() -> None:
+    for name, peer in (smaller_and_larger(), smaller_and_larger()[::-1]):
+        for is_outbound in (True, False):
+            node = make_node(name)
+            node.link_up(1, identity(peer), met(peer, is_outbound=is_outbound, life=1), 0.0)
+            again = met(peer, is_outbound=not is_outbound, life=2)
+            effects = node.link_up(2, identity(peer), again, 0.1)
+            assert closed(effects) == [(1, ErrorCode.DUPLICATE_LINK)]
+
+
+def test_of_two_links_by_one_dialler_the_newer_wins() -> None:
+    node = linked_node()
+    node.link_up(1, identity("b"), met("b", is_outbound=False), 0.0)
+    effects = node.link_up(2, identity("b"), met("b", is_outbound=False), 0.1)
+    assert closed(effects) == [(1, ErrorCode.DUPLICATE_LINK)]
+
+
+@pytest.mark.parametrize("name", smaller_and_larger())
+def test_a_peer_that_lost_the_old_link_long_ago_is_not_locked_out(name: str) -> None:
+    peer = "a" if name == "b" else "b"
+    node = make_node(name)
+    node.link_up(1, identity(peer), met(peer, is_outbound=True), 0.0)
+    effects = node.link_up(2, identity(peer), met(peer, is_outbound=False), 60.0)
+    assert closed(effects) == [(1, ErrorCode.DUPLICATE_LINK)]
+
+
+def test_a_node_that_dials_itself_stops_doing_so() -> None:
+    node = make_node(peers=("localhost:9",))
+    node.advance(0.0)
+    effects = node.link_up(1, identity("a"), met("a", is_outbound=True), 0.1)
+    assert closed(effects) == [(1, ErrorCode.SELF_DIALLED)]
+    later = [each for _ in range(200) for each in dialled(node.advance(node.next_deadline()))]
+    assert later == []
+
+
+def test_an_alias_of_a_linked_peer_is_not_dialled_again() -> None:
+    node = make_node(peers=("localhost:4702",))
+    node.advance(0.0)
+    node.link_up(1, identity("b"), met("b", is_outbound=True), 0.1)
+    for _ in range(200):
+        effects = node.advance(node.next_deadline())
+        assert dialled(effects) == []
+        for link, ping in sent(effects, Ping):
+            assert isinstance(ping, Ping)
+            node.receive(link, Pong(ping.sequence), 0.1)
+
+
+def test_links_beyond_the_limit_are_refused() -> None:
+    node = linked_node("b", links=1)
+    effects = node.link_up(2, identity("c"), met("c", is_outbound=False), 0.0)
+    assert closed(effects) == [(2, ErrorCode.LIMIT_EXCEEDED)]
+
+
+def test_another_realm_is_refused() -> None:
+    stranger = replace(identity("b"), realm="elsewhere")
+    effects = make_node().link_up(1, stranger, met("b", is_outbound=False), 0.0)
+    assert closed(effects) == [(1, ErrorCode.WRONG_REALM)]
+
+
+def test_a_lost_link_is_dialled_again() -> None:
+    node = linked_node("b")
+    node.link_down(1, "idle timeout", 50.0)
+    assert node.link_down(1, "idle timeout", 50.0) == []
+    again: list[str] = []
+    while not again and node.next_deadline() < 51.0:
+        again = dialled(node.advance(node.next_deadline()))
+    assert again == [ADDRESS["b"]]
+
+
+def test_leaving_says_so_and_closes_everything() -> None:
+    node = linked_node("b", "c")
+    effects = node.leave(1.0)
+    rumours = [each for _, each in sent(effects, Heartbeat)]
+    assert all(isinstance(each, Heartbeat) and each.rumours[0].health == 3 for each in rumours)
+    assert len(rumours) == 2
+    assert closed(effects) == [(1, ErrorCode.SHUTTING_DOWN), (2, ErrorCode.SHUTTING_DOWN)]
+    assert CloseClient(1, ErrorCode.SHUTTING_DOWN, "leaving") in effects
+    assert node.next_deadline() == math.inf
+    assert node.advance(100.0) == []
+    late = node.link_up(3, identity("d"), met("d", is_outbound=False), 2.0)
+    assert closed(late) == [(3, ErrorCode.SHUTTING_DOWN)]
+
+
+def test_a_dead_and_silent_peer_loses_its_link_but_one_that_answers_does_not() -> None:
+    node = linked_node("b", "c")
+    ends: list[tuple[int, ErrorCode]] = []
+    while not ends and node.next_deadline() < 30.0:
+        now = node.next_deadline()
+        effects = node.advance(now)
+        ends += closed(effects)
+        for link, ping in sent(effects, Ping):
+            if link == 2:
+                assert isinstance(ping, Ping)
+                node.receive(2, Pong(ping.sequence), now)
+    assert ends == [(1, ErrorCode.NO_ERROR)]
+    gossip = Rumour(identity("c").node_id, "c", (ADDRESS["c"],), 0, 2)
+    assert closed(node.receive(2, Heartbeat((gossip,)), 30.0)) == []
