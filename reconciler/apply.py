@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jails.runtime import JailError
 from maculaos.errors import MaculaError
+from reconciler.names import spoken
 from reconciler.steps import RemoveJail, Step, UpdateFiles
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class StepRecord:
 
     def describe(self) -> str:
         """One line for people."""
-        said = f"{self.step.describe()} ({self.duration_s:.2f} s)"
-        return f"{said}: failed: {self.failure}" if self.failure else said
+        step, took = self.step, f"({self.duration_s:.2f} s)"
+        if self.failure:
+            return f"cannot {step.verb} {spoken(step.name)}: {self.failure} {took}"
+        return f"{step.describe()} {took}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

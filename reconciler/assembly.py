@@ -10,10 +10,9 @@ from maculaos.documents import read_document
 from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
-from maculaos.host.files import make_private_directory
 from reconciler.git import GitSource
 from reconciler.journal import Journal
-from reconciler.machine import runtime_of
+from reconciler.machine import own_directory, runtime_of
 from reconciler.settings import ReconcilerSettings, located
 from reconciler.store import Store
 from reconciler.tree import TreeLimits
@@ -23,23 +22,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jails.runtime import Runtime
-    from reconciler.journal import Lines
+    from maculaos.host.logbook import Lines
 
 
 def load_settings(path: Path | None) -> ReconcilerSettings:
     """Read the settings file; raises ``UsageError`` or ``InvalidDocument``."""
     if path is None:
-        raise UsageError("no settings file is named", "give --config or set RECONCILER_CONFIG")
+        raise UsageError("no settings file is named", "give --config FILE")
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "give the settings file") from error
+        raise UsageError(f"{path}: {error.strerror}", "name yours: --config FILE") from error
     return located(read_document(content, str(path), ReconcilerSettings).value, path.parent)
 
 
 def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None = None) -> Worker:
     """A worker that logs to ``lines``; the caller holds the lock of the store."""
-    make_private_directory(settings.run_dir)
+    own_directory("run_dir", settings.run_dir)
     clock = SystemClock()
     journal = Journal(lines, clock)
     tools = Tools(
@@ -66,5 +65,5 @@ def source_of(settings: ReconcilerSettings, journal: Journal) -> GitSource:
         settings.state_dir,
         timeout_s=settings.poll.timeout_s,
         limits=TreeLimits(files=settings.limits.files, file_bytes=settings.limits.file_bytes),
-        note=lambda text: journal.note("git", what=text),
+        note=lambda text: journal.note("git", text, what=text),
     )

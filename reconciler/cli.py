@@ -29,9 +29,11 @@ from reconciler.generations import Generation, Outcome
 from reconciler.halt import remove_all
 from reconciler.journal import Journal
 from reconciler.machine import runtime_of
+from reconciler.names import spoken
 from reconciler.preview import Preview, Site, preview
-from reconciler.session import REFRESH_S, Manner, run_daemon
-from reconciler.status import short_revision
+from reconciler.session import REFRESH_S, Manner, log_file, run_daemon
+from reconciler.status import counted, short_revision
+from reconciler.unreachable import SourceUnreachable
 from reconciler.view import ago, render
 from reconciler.worktree import read_work_tree
 
@@ -163,8 +165,10 @@ def history(
     generations = store_of(load_settings(config)).history()[::-1][:number]
     if as_json:
         _print_json([generation.as_json() for generation in generations])
-    else:
+    elif generations:
         data.print(_history_table(generations))
+    else:
+        _say(["nothing was attempted yet"])
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -185,7 +189,10 @@ def check(
     if tree.problems:
         raise Refused(tree.problems)
     desired = compile_tree(tree.files)
-    data.print(f"{len(desired.nodes)} nodes, {len(desired.apps)} apps: ok", markup=False)
+    data.print(
+        f"{counted(len(desired.nodes), 'node')}, {counted(len(desired.apps), 'app')}: ok",
+        markup=False,
+    )
 
 
 async def _sync(settings: ReconcilerSettings, timeout_s: float) -> dict[str, Any]:
@@ -193,8 +200,8 @@ async def _sync(settings: ReconcilerSettings, timeout_s: float) -> dict[str, Any
     try:
         return await ask(settings.run_dir / SOCKET_NAME, request, timeout_s)
     except NoReconciler:
-        with store_of(settings).locked():
-            worker = assemble(settings, sys.stderr)
+        with store_of(settings).locked(), log_file(settings) as lines:
+            worker = assemble(settings, lines)
             try:
                 async with asyncio.timeout(timeout_s):
                     return await pass_once(worker)
@@ -242,7 +249,7 @@ async def _down(settings: ReconcilerSettings) -> dict[str, str]:
 
 
 def _end_with(failures: dict[str, str]) -> None:
-    _say([f"{jail}: {reason}" for jail, reason in failures.items()])
+    _say([f"{spoken(jail)}: {reason}" for jail, reason in failures.items()])
     if failures:
         raise typer.Exit(NOT_AS_WANTED)
 
@@ -255,16 +262,18 @@ def _print_plan(found: Preview) -> None:
     for step in found.steps:
         data.print(f"  {step.describe()}", markup=False)
     for jail, reason in found.blocked.items():
-        data.print(f"  blocked {jail}: {reason}", markup=False, style="red", soft_wrap=True)
+        data.print(f"  blocked {spoken(jail)}: {reason}", markup=False, style="red", soft_wrap=True)
     if not found.steps:
-        data.print("  nothing to do")
+        data.print("  nothing else to do" if found.blocked else "  nothing to do")
 
 
 def _history_table(generations: tuple[Generation, ...]) -> Table:
     table = Table("revision", "outcome", "when", "took", "subject", box=None, pad_edge=False)
     now = SystemClock().now()
     for one in generations:
-        outcome = str(one.outcome) + (f" ({len(one.problems)} problems)" if one.problems else "")
+        outcome = str(one.outcome)
+        if one.problems:
+            outcome += f" ({counted(len(one.problems), 'problem')})"
         when = f"{ago(now - one.finished_at)} ago"
         took = f"{one.duration_s:.2f} s"
         table.add_row(short_revision(one.revision), outcome, when, took, Text(one.subject))
@@ -289,7 +298,8 @@ def main() -> None:
         sys.exit(NOT_AS_WANTED if isinstance(error, Refused) else WRONG_USE)
     except (MaculaError, JailError) as error:
         _say([str(error)])
-        sys.exit(WRONG_USE if isinstance(error, UsageError) else NOT_AS_WANTED)
+        is_wrong_use = isinstance(error, UsageError) and not isinstance(error, SourceUnreachable)
+        sys.exit(WRONG_USE if is_wrong_use else NOT_AS_WANTED)
     except OSError as error:
         _say([f"{error.filename or 'the system'}: {error.strerror or error}"])
         sys.exit(NOT_AS_WANTED)

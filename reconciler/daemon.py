@@ -7,27 +7,33 @@ What to do next is decided in ``reconciler.convergence`` and done in ``reconcile
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from jails.runtime import JailError
 from jails.spec import JailState
 from maculaos.errors import MaculaError, UsageError
+from maculaos.host.logbook import Level
 from reconciler.control import SOCKET_NAME, serving
 from reconciler.convergence import Fetch, Wait
-from reconciler.observed import kind_and_name
-from reconciler.survey import ask_nodes, look
+from reconciler.names import kind_and_name, spoken
+from reconciler.survey import ask_nodes, last_words, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jails.spec import JailFacts
     from reconciler.activity import Snapshot
+    from reconciler.observed import NodeHealth
     from reconciler.worker import Worker
 
 SYNC_TIMEOUT_S: Final = 60.0
 SYNC_TIMEOUT_MAX_S: Final = 3600.0
-PUBLISH_INTERVAL_S: Final = 0.1
+# The status is looked at after every action and every look at the machine; not more often than
+# the first, and, while an action takes its time, not more seldom than the second.
+PUBLISH_GAP_S: Final = 0.1
+PUBLISH_INTERVAL_S: Final = 1.0
 # A status that says the same again is written this often, so that its time shows it is alive.
 HEARTBEAT_S: Final = 10.0
 
@@ -39,9 +45,14 @@ class Daemon:
         self._worker = worker
         self._clock = worker.tools.clock
         self._wake = asyncio.Event()
+        # Something may have changed that the status says.
+        self._news = asyncio.Event()
         self._progressed = asyncio.Condition()
         self._is_fetching = False
         self._shown: Snapshot | None = None
+        # What the watch saw last, and why it could not look; the work looks by itself.
+        self._seen: Mapping[str, JailFacts] = {}
+        self._blindness = ""
 
     def stop(self) -> None:
         """End soon: at the border of a step, and in the middle of a fetch."""
@@ -54,14 +65,14 @@ class Daemon:
         socket = self._worker.settings.run_dir / SOCKET_NAME
         journal = self._worker.tools.journal
         async with serving(socket, self.answer), asyncio.TaskGroup() as group:
-            journal.note("reconciler started", pid=self._worker.standing.about.pid)
+            journal.note("started", "the reconciler started", pid=self._worker.standing.about.pid)
             working = group.create_task(self._work())
             others = (group.create_task(self._watch()), group.create_task(self._publish()))
             await working
             for task in others:
                 task.cancel()
         await self._show()
-        journal.note("reconciler stopped")
+        journal.note("stopped", "the reconciler stopped")
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the control socket answers; raises ``UsageError`` for an unknown request."""
@@ -87,6 +98,7 @@ class Daemon:
                     await self._fetch()
                 case _:
                     await worker.take(action)
+            self._news.set()
             async with self._progressed:
                 self._progressed.notify_all()
 
@@ -152,24 +164,34 @@ class Daemon:
 
     async def _watch(self) -> None:
         """Look at the programs and ask the nodes; a change that is not ours wakes the work."""
+        runtime, standing = self._worker.tools.runtime, self._worker.standing
         while True:
             try:
-                found = await look(self._worker.tools.runtime)
+                found = await look(runtime)
+                said = await last_words(runtime, found)
             except (JailError, MaculaError, OSError) as error:
-                self._worker.tools.journal.note("cannot look at the machine", reason=error)
+                self._cannot_look(str(error))
             else:
+                self._cannot_look("")
                 self._saw(found)
+                standing.world = replace(standing.world, last_words=said)
                 await self._ask(found)
+            self._news.set()
             await asyncio.sleep(self._worker.settings.health.interval_s)
 
+    def _cannot_look(self, reason: str) -> None:
+        """Note a reason once, however long it lasts."""
+        if reason and reason != self._blindness:
+            self._worker.tools.journal.cannot("look at the machine", reason)
+        self._blindness = reason
+
     def _saw(self, found: Mapping[str, JailFacts]) -> None:
+        for jail, facts in found.items():
+            if jail in self._seen and facts.restarts > self._seen[jail].restarts:
+                self._note_restart(jail, facts.last_exit)
+        self._seen = found
         standing = self._worker.standing
         before = standing.world.found
-        for jail, facts in found.items():
-            if jail in before and facts.restarts > before[jail].restarts:
-                self._worker.tools.journal.note(
-                    "program restarted", jail=jail, after=facts.last_exit
-                )
         if not self._worker.is_repairing:
             standing.world = replace(standing.world, found=found)
             if _essence(found) != _essence(before):
@@ -186,14 +208,30 @@ class Daemon:
             known = standing.world.health.get(name)
             # A node that has just started and is silent yet is no news.
             if one.answers != (known is not None and known.answers):
-                said = "node answers" if one.answers else "node does not answer"
-                self._worker.tools.journal.note(said, node=name, reason=one.reason)
+                self._note_answer(name, one)
         standing.world = replace(standing.world, health=health)
+
+    def _note_restart(self, jail: str, last_exit: str) -> None:
+        said = f"{spoken(jail)} was restarted" + (f": {last_exit}" if last_exit else "")
+        journal = self._worker.tools.journal
+        journal.note("restarted", said, Level.WARNING, jail=jail, after=last_exit)
+
+    def _note_answer(self, node: str, health: NodeHealth) -> None:
+        journal = self._worker.tools.journal
+        if health.answers:
+            journal.note("answers", f"node {node} answers", node=node)
+            return
+        said = f"node {node} does not answer: {health.reason}"
+        journal.note("silent", said, Level.WARNING, node=node, reason=health.reason)
 
     async def _publish(self) -> None:
         while True:
             await self._show()
-            await asyncio.sleep(PUBLISH_INTERVAL_S)
+            await asyncio.sleep(PUBLISH_GAP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PUBLISH_INTERVAL_S):
+                    await self._news.wait()
+            self._news.clear()
 
     async def _show(self) -> None:
         """Write the status down if it says something new."""
@@ -205,7 +243,7 @@ class Daemon:
         try:
             await asyncio.to_thread(self._worker.tools.store.save_snapshot, snapshot)
         except OSError as error:
-            self._worker.tools.journal.note("cannot write status.json", reason=error)
+            self._worker.tools.journal.cannot("write status.json", error)
         self._shown = snapshot
 
 

@@ -188,7 +188,7 @@ def _misnamed(document: Document[S]) -> Iterator[Problem]:
 def _other_realm(document: Document[NodeSpec], declared: str) -> Iterator[Problem]:
     written = document.value.realm
     if written != declared:
-        hint = f"this repository declares {declared!r}" + _did_you_mean(written, [declared])
+        hint = f"{REALM_FILE} declares {declared!r}: write that, or move the node elsewhere"
         yield document.problem(f"unknown realm {written!r}", "realm", hint=hint)
 
 

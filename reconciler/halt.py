@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from jails.runtime import JailError
 from maculaos.errors import MaculaError
 from reconciler.control import SOCKET_NAME
-from reconciler.observed import kind_and_name
+from reconciler.names import kind_and_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,79 +1,65 @@
-"""The reconciler's log: one line per event, ``<UTC time> <event> key=value ...``.
+"""The reconciler's journal: every event as a line of the log, and the last few as sentences.
 
-Values that come from elsewhere are quoted and shortened, so that nobody can forge a line. The
-last few events are remembered for the status. No secret is ever passed in here.
+The line is for programs and ``grep`` (``maculaos.host.logbook`` writes it), the sentence for who
+watches the live view. No secret is ever passed in here.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
-import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+from maculaos.host.logbook import Level, Logbook
+from reconciler.unreachable import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from maculaos.host.clock import Clock
+    from maculaos.host.logbook import Lines
 
 REMEMBERED: Final = 20
-LONGEST_VALUE: Final = 400
+LONGEST_SENTENCE: Final = 400
 FILE_BYTES: Final = 1 << 20
-
-_HASH: Final = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{30,54}\b")
-_BARE: Final = re.compile(r"[A-Za-z0-9_.,:/@+\[\]-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, in words; ``at`` in seconds since the epoch."""
+    """Something that happened, in a sentence; ``at`` in seconds since the epoch."""
 
     at: float
     text: str
-
-
-class Lines(Protocol):
-    """Where lines go."""
-
-    def write(self, line: str, /) -> object:
-        """Take one line, with its line break."""
-        ...
-
-    def flush(self) -> object:
-        """Let nothing wait."""
-        ...
 
 
 class Journal:
     """Writes events to a stream of lines and remembers the last few."""
 
     def __init__(self, lines: Lines, clock: Clock) -> None:
-        self._lines = lines
+        self._logbook = Logbook(lines, clock)
         self._clock = clock
         self._last: deque[Event] = deque(maxlen=REMEMBERED)
 
     @property
     def last(self) -> tuple[Event, ...]:
-        """The last few events, oldest first."""
+        """The last few events that came with a sentence, oldest first."""
         return tuple(self._last)
 
-    def note(self, event: str, /, **facts: object) -> None:
-        """Write one event with its facts in the order given; a broken stream is no error."""
-        now = self._clock.now()
-        shown = " ".join(str(value) for value in facts.values())
-        text = _HASH.sub(r"\1", f"{event} {shown}".strip())
-        self._last.append(Event(now, text[:LONGEST_VALUE]))
-        moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
-        stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        said = "".join(f" {key}={_quoted(value)}" for key, value in facts.items())
-        try:
-            self._lines.write(f"{stamp} {_quoted(event)}{said}\n")
-            self._lines.flush()
-        except (OSError, ValueError):
-            # Whoever read the log is gone. The machine matters more than its log.
-            return
+    def note(
+        self, event: str, sentence: str = "", level: Level = Level.INFO, /, **facts: object
+    ) -> None:
+        """Write one event with its facts in the order given; a broken stream is no error.
+
+        ``sentence`` says the same to people; without one only the log has the event.
+        """
+        self._logbook.note(event, level, **facts)
+        if sentence:
+            self._last.append(Event(self._clock.now(), one_line(sentence, LONGEST_SENTENCE)))
+
+    def cannot(self, what: str, why: object, /, **facts: object) -> None:
+        """Note that ``what`` could not be done, such as ``fetch``: the log has ``cannot_fetch``."""
+        event = f"cannot_{what.split()[0]}"
+        self.note(event, f"cannot {what}: {why}", Level.WARNING, **facts, reason=why)
 
 
 class BoundedFile:
@@ -85,7 +71,7 @@ class BoundedFile:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, line: str, /) -> None:
-        """See ``Lines.write``."""
+        """See ``Lines.write`` of the logbook."""
         if self._file.tell() + len(line) > self._size:
             self._file.close()
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
@@ -93,17 +79,9 @@ class BoundedFile:
         self._file.write(line)
 
     def flush(self) -> None:
-        """See ``Lines.flush``."""
+        """See ``Lines.flush`` of the logbook."""
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _quoted(value: object) -> str:
-    """``value`` as it is if it is one plain word, else as a JSON string on one line."""
-    said = str(value)
-    if len(said) > LONGEST_VALUE:
-        said = f"{said[:LONGEST_VALUE]}..."
-    return said if _BARE.fullmatch(said) else json.dumps(said)

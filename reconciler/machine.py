@@ -7,6 +7,7 @@ files are read here and nowhere else in the reconciler; their contents go no fur
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -54,10 +55,26 @@ def macula_command() -> tuple[str, ...]:
     return (found,)
 
 
+def own_directory(setting: str, path: Path) -> Path:
+    """Make the folder that ``setting`` names, for us alone; raises ``UsageError`` if we cannot."""
+    try:
+        make_private_directory(path)
+    except OSError as error:
+        raise _unusable(setting, path, str(error.strerror)) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _unusable(setting, path, "not writable")
+    return path
+
+
+def _unusable(setting: str, path: Path, why: str) -> UsageError:
+    hint = f"let {setting} name a folder that this user may write to"
+    return UsageError(f"{setting} {path} cannot be used: {why}", hint)
+
+
 def runtime_of(settings: ReconcilerSettings, clock: Clock) -> Runtime:
     """The way of running jails that the settings ask for; its jails lie in ``state_dir``."""
-    make_private_directory(settings.state_dir)
-    return ProcessRuntime(make_private_directory(settings.state_dir / "jails"), clock)
+    own_directory("state_dir", settings.state_dir)
+    return ProcessRuntime(own_directory("state_dir", settings.state_dir / "jails"), clock)
 
 
 def _fingerprint(folder: Path) -> str:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
 
 from jails.spec import JailFacts, JailState
 from reconciler.desired import Desired
+from reconciler.names import kind_and_name
 from reconciler.render import Rendered, dialled
 from reconciler.status import ItemStatus, MemberCount
-
-_NODE: Final = "node-"
-_APP: Final = "app-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +36,8 @@ class World:
     found: Mapping[str, JailFacts] = field(default_factory=dict)
     health: Mapping[str, NodeHealth] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
+    # What nodes that are not running wrote last.
+    last_words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def blocked(self) -> Mapping[str, str]:
@@ -46,18 +45,11 @@ class World:
         return {} if self.rendered is None else self.rendered.blocked
 
 
-def kind_and_name(jail: str) -> tuple[Literal["node", "app"], str]:
-    """Which node or app a jail runs."""
-    if jail.startswith(_NODE):
-        return "node", jail.removeprefix(_NODE)
-    return "app", jail.removeprefix(_APP)
-
-
 def items(world: World, now: float, deadline_s: float) -> tuple[ItemStatus, ...]:
     """A line for every jail, nodes first; one not ready ``deadline_s`` after its start stalls."""
     wanted = set() if world.rendered is None else {*world.rendered.jails}
     jails = {*wanted, *world.blocked, *world.found}
-    order = sorted(jails, key=lambda jail: (not jail.startswith(_NODE), jail))
+    order = sorted(jails, key=lambda jail: (kind_and_name(jail)[0] != "node", jail))
     return tuple(_Item(world, jail, now, deadline_s).status() for jail in order)
 
 
@@ -85,7 +77,7 @@ class _Item:
     def _is_ready(self) -> bool:
         if not self._is_running:
             return False
-        is_node = self.jail.startswith(_NODE)
+        is_node = kind_and_name(self.jail)[0] == "node"
         return not is_node or (self._health is not None and self._health.answers)
 
     def status(self) -> ItemStatus:
@@ -121,7 +113,8 @@ class _Item:
         if self._facts is None:
             return "not started yet"
         if not self._is_running:
-            return self._facts.last_exit
+            said = (self._facts.last_exit, self.world.last_words.get(self.jail, ""))
+            return ": ".join(filter(None, said))
         if self._health is not None and not self._health.answers:
             return self._health.reason
         return ""

@@ -59,13 +59,16 @@ class Site:
 def preview(site: Site, named: str | None) -> Preview:
     """The plan to the commit ``named`` by hash or branch, or else to the tip of the branch.
 
-    Raises ``Refused`` if it describes no desired state, ``UsageError`` if there is none.
+    Raises ``Refused`` if it describes no desired state, ``SourceUnreachable`` or another
+    ``UsageError`` if there is none.
     """
     with ExitStack() as held:
-        stale = _refresh(site, held)
+        error = _refresh(site, held)
         tip = site.source.resolve(named) if named else site.source.tip()
         if tip is None:
-            raise UsageError(stale or "no commit is known yet", "fetch one: reconciler sync")
+            raise error or UsageError(
+                "the running reconciler has fetched nothing yet", "see reconciler status"
+            )
         tree = site.source.tree(tip)
         commit = site.source.commit(tip)
     if tree.problems:
@@ -73,17 +76,17 @@ def preview(site: Site, named: str | None) -> Preview:
     desired = compile_tree(tree.files)
     rendered = render(desired, machine_paths(site.settings, tuple(desired.nodes)))
     steps = plan(rendered.jails, site.runtime.look(), rendered.kept)
-    return Preview(commit=commit, steps=steps, blocked=rendered.blocked, stale=stale)
+    return Preview(commit=commit, steps=steps, blocked=rendered.blocked, stale=str(error or ""))
 
 
-def _refresh(site: Site, held: ExitStack) -> str:
+def _refresh(site: Site, held: ExitStack) -> SourceUnreachable | None:
     """Fetch under the lock, if nobody else holds it; return why that was not possible."""
     try:
         held.enter_context(site.store.locked())
     except AlreadyLocked:
-        return "" if site.source.tip() else "the running reconciler has fetched nothing yet"
+        return None
     try:
         site.source.fetch()
     except SourceUnreachable as error:
-        return str(error)
-    return ""
+        return error
+    return None

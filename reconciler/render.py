@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import yaml
+
 from jails.spec import JailFile, JailSpec, Restart, RestartPolicy
 from maculaos.addresses import Address
+from reconciler.names import app_jail, node_jail
 from reconciler.spec import effective
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 # The first word of an app's command that means this machine's own macula program.
 MACULA: Final = "macula"
 NODE_FILE: Final = "node.yaml"
+_START_OF_NUMBER: Final = tuple("+-.0123456789")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +63,6 @@ class Rendered:
     def kept(self) -> frozenset[str]:
         """The names that a plan leaves as they are."""
         return frozenset(self.blocked)
-
-
-def node_jail(node: str) -> str:
-    """The name of the jail that runs that node."""
-    return f"node-{node}"
-
-
-def app_jail(app: str) -> str:
-    """The name of the jail that runs that app."""
-    return f"app-{app}"
 
 
 def render(desired: Desired, machine: MachinePaths) -> Rendered:
@@ -169,15 +164,21 @@ def _missing_credentials(node: str, machine: MachinePaths) -> str:
 
 def _yaml(settings: Mapping[str, Any], origin: str) -> bytes:
     head = f"# Written by the reconciler from {origin}: change that file, not this one.\n"
-    return (head + "".join(_lines(settings, ""))).encode()
+    said = yaml.dump(settings, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
+    return (head + said).encode()
 
 
-def _lines(value: Mapping[str, Any], indent: str) -> list[str]:
-    """A mapping in block style; text and lists as in JSON, which YAML reads alike."""
-    lines: list[str] = []
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            lines += [f"{indent}{key}:\n", *_lines(inner, indent + "  ")]
-        else:
-            lines.append(f"{indent}{key}: {json.dumps(inner, ensure_ascii=False)}\n")
-    return lines
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, with quotes around all text that readers might take for something else.
+
+    It writes for YAML 1.1, where ``1e3`` is text and U+0085 a line break; ``maculaos.documents``
+    follows 1.2.
+    """
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    is_doubtful = text.startswith(_START_OF_NUMBER) or not text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if is_doubtful else None)
+
+
+_Dumper.add_representer(str, _text)

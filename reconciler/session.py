@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.live import Live
 
+from maculaos.host.logbook import Level
 from reconciler.assembly import assemble, store_of
 from reconciler.daemon import Daemon
 from reconciler.halt import stop_all
@@ -20,8 +21,9 @@ from reconciler.view import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-    from reconciler.journal import Lines
+    from maculaos.host.logbook import Lines
     from reconciler.settings import ReconcilerSettings
     from reconciler.worker import Worker
 
@@ -56,13 +58,13 @@ async def run_daemon(settings: ReconcilerSettings, manner: Manner) -> dict[str, 
 
 
 async def _stop_jails(worker: Worker, manner: Manner) -> dict[str, str]:
-    worker.tools.journal.note("stopping all jails")
+    worker.tools.journal.note("stopping_all", "stopping everything")
     with ExitStack() as shown:
         if manner.is_live:
             shown.enter_context(Console(stderr=True).status("stopping everything"))
         failures = await stop_all(worker.tools.runtime)
     for jail, reason in failures.items():
-        worker.tools.journal.note("cannot stop", jail=jail, reason=reason)
+        worker.tools.journal.note("cannot_stop", "", Level.ERROR, jail=jail, reason=reason)
     return failures
 
 
@@ -92,8 +94,13 @@ def _log(settings: ReconcilerSettings, manner: Manner) -> Iterator[Lines]:
     if not manner.is_live:
         yield sys.stderr
         return
-    with closing(BoundedFile(settings.state_dir / LOG_NAME)) as file:
+    with log_file(settings) as file:
         yield file
+
+
+def log_file(settings: ReconcilerSettings) -> AbstractContextManager[Lines]:
+    """The log where nobody reads lines: beside what else is remembered, and bounded."""
+    return closing(BoundedFile(settings.state_dir / LOG_NAME))
 
 
 def _stop_on_signals(daemon: Daemon) -> None:

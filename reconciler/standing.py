@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.activity import Activity, Moment, Snapshot
+from reconciler.names import spoken
 from reconciler.observed import World, items
 from reconciler.status import FetchStatus, RevisionStatus, Status
 
@@ -113,8 +114,8 @@ class Standing:
         lines = list(self.refusal)
         if convergence.evaluate_failure is not None:
             lines.append(convergence.evaluate_failure.reason)
-        lines += [f"{jail}: {reason}" for jail, reason in world.blocked.items()]
-        lines += [
-            f"{jail}: {reason}" if jail else reason for jail, reason in world.failures.items()
-        ]
+        if convergence.look_failure is not None:
+            lines.append(convergence.look_failure.reason)
+        hindered = (*world.blocked.items(), *world.failures.items())
+        lines += [f"{spoken(jail)}: {reason}" for jail, reason in hindered]
         return tuple(lines)

@@ -247,6 +247,11 @@ def short_revision(revision: str | None) -> str:
     return revision[:SHORT_REVISION] if revision else "-"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 problem``, ``2 problems``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def _row(item: ItemStatus) -> tuple[str, ...]:
     members = f"{item.members.alive}/{item.members.known}" if item.members else "-"
     pid = str(item.pid) if item.pid is not None else "-"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from jails.spec import JailSpec
+from reconciler.names import spoken
 
 
 class _Described:
@@ -22,7 +23,7 @@ class _Described:
 
     def describe(self) -> str:
         """One line for people."""
-        return f"{self.verb} {self.name}: {self.reason}"
+        return f"{self.verb} {spoken(self.name)}: {self.reason}"
 
     def as_json(self) -> dict[str, str]:
         """For programs; contents of files and variables stay out, they may be secret."""

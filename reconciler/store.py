@@ -15,7 +15,6 @@ from maculaos.errors import UsageError
 from maculaos.host.files import (
     AlreadyLocked,
     exclusive_lock,
-    make_private_directory,
     write_atomically,
 )
 from reconciler.activity import Snapshot
@@ -27,6 +26,7 @@ from reconciler.generations import (
     encode_progress,
     remember,
 )
+from reconciler.machine import own_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Be the only reconciler of this ``state_dir``; raises ``UsageError`` if one runs."""
-        make_private_directory(self.folder)
+        own_directory("state_dir", self.folder)
         with ExitStack() as held:
             try:
                 held.enter_context(exclusive_lock(self.folder / "lock"))
@@ -74,7 +74,7 @@ class Store:
         """The generations, oldest first."""
         try:
             return decode_history((self.folder / "history.jsonl").read_bytes(), self._most)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
 
     def record(self, generation: Generation) -> None:
@@ -86,7 +86,7 @@ class Store:
         """What the last reconciler said of itself; None if none ever ran."""
         try:
             said = json.loads((self.folder / "status.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError:
             said = {}

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from jails.spec import JailState
 from maculaos.client import connect
 from maculaos.errors import MaculaError
+from reconciler.names import kind_and_name
 from reconciler.observed import NodeHealth
+from reconciler.unreachable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +25,26 @@ if TYPE_CHECKING:
     from jails.spec import JailFacts
 
 QUESTIONS_AT_ONCE: Final = 16
+LONGEST_WORDS: Final = 200
 
 
 async def look(runtime: Runtime) -> Mapping[str, JailFacts]:
     """Facts of every jail of ours, by name; raises what the runtime raises."""
     return await asyncio.to_thread(runtime.look)
+
+
+async def last_words(runtime: Runtime, found: Mapping[str, JailFacts]) -> dict[str, str]:
+    """By jail, the last line that each node wrote that does not run: most often it says why.
+
+    What apps write is theirs: it may be secret, and the status is for everybody to read.
+    """
+    silent = [
+        jail
+        for jail, facts in found.items()
+        if kind_and_name(jail)[0] == "node" and facts.state is not JailState.RUNNING
+    ]
+    written = {jail: await asyncio.to_thread(runtime.logs, jail, 1) for jail in silent}
+    return {jail: one_line(lines[-1], LONGEST_WORDS) for jail, lines in written.items() if lines}
 
 
 async def ask_nodes(sockets: Mapping[str, Path], timeout_s: float) -> dict[str, NodeHealth]:

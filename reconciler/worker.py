@@ -16,6 +16,7 @@ from jails.runtime import JailError, Runtime
 from maculaos.client import connect
 from maculaos.errors import MaculaError
 from maculaos.host.clock import Clock
+from maculaos.host.logbook import Level
 from reconciler.activity import Moment
 from reconciler.apply import Applier, Observer, StepRecord
 from reconciler.convergence import (
@@ -33,11 +34,11 @@ from reconciler.generations import Generation, Outcome
 from reconciler.git import Commit, GitSource, Revision
 from reconciler.journal import Journal
 from reconciler.machine import machine_paths
-from reconciler.observed import kind_and_name
+from reconciler.names import kind_and_name, spoken
 from reconciler.plan import plan
 from reconciler.render import render
 from reconciler.standing import About, Standing
-from reconciler.status import FetchStatus, short_revision
+from reconciler.status import FetchStatus, counted, short_revision
 from reconciler.store import Store
 from reconciler.survey import look
 from reconciler.unreachable import DamagedClone, EmptyRepository, SourceUnreachable
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from reconciler.steps import Step
 
 RELOAD_TIMEOUT_S: Final = 5.0
+PROBLEMS_LOGGED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +134,13 @@ class Worker:
             self._refused(revision, refused, attempted_at)
         except SourceUnreachable as error:
             self.convergence.evaluate_failed(str(error), self._monotonic)
-            self._note("commit cannot be read", revision=revision, reason=error)
+            self._cannot(f"read {short_revision(revision)}", error, revision=revision)
         else:
             self._compiled = (revision, desired)
             self.standing.refusal = ()
             self.convergence.compiled(revision, self._monotonic)
-            self._note("commit accepted", revision=revision, subject=self._subject(revision))
+            said = f"accepted {short_revision(revision)}"
+            self._note("commit_accepted", said, revision=revision, subject=self._subject(revision))
         finally:
             self.standing.end(text)
 
@@ -153,9 +156,15 @@ class Worker:
         attempted_at, began = self._now, self._monotonic
         try:
             steps = await self._plan(revision)
+        except Refused as refused:
+            # It was accepted once, by an older version of this program: repeating cannot help.
+            self._refused(revision, refused, attempted_at)
+            return
         except (JailError, MaculaError, OSError) as error:
+            known = self.convergence.look_failure
             self.convergence.repair_failed(str(error), self._monotonic)
-            self._note("cannot look at the machine", reason=error)
+            if known is None or known.reason != str(error):
+                self._cannot("look at the machine", error)
             return
         postponed = self.convergence.postponed(self._monotonic)
         due = [step for step in steps if step.name not in postponed]
@@ -175,7 +184,7 @@ class Worker:
         try:
             found = await look(self.tools.runtime)
         except (JailError, MaculaError, OSError) as error:
-            self._note("cannot look at the machine", reason=error)
+            self._cannot("look at the machine", error)
             return
         self.standing.world = replace(self.standing.world, found=found)
 
@@ -216,7 +225,8 @@ class Worker:
                 await mesh.reload()
         except (MaculaError, OSError, TimeoutError) as error:
             reason = str(error) or f"no answer within {RELOAD_TIMEOUT_S:g} s"
-            self._note("restarting, since it did not reload", jail=jail, reason=reason)
+            said = f"{spoken(jail)} does not reload and is restarted: {reason}"
+            self._note("reload_failed", said, Level.WARNING, jail=jail, reason=reason)
             return reason
         return ""
 
@@ -224,10 +234,15 @@ class Worker:
 
     def _fetch(self) -> tuple[Revision, str]:
         source = self.tools.source
-        before = source.tip()
+        known = self.convergence.tip
+        before = source.tip() if known is None else Revision(known)
         tip = source.fetch()
-        self._commits[tip] = source.commit(tip)
-        if before is None or not source.holds(before) or source.is_ancestor(before, tip):
+        if tip not in self._commits:
+            self._commits[tip] = source.commit(tip)
+        # Most fetches bring nothing new: they end here, and start no more git than they must.
+        if before in {None, tip}:
+            return tip, ""
+        if not source.holds(before) or source.is_ancestor(before, tip):
             return tip, ""
         gone = short_revision(before)
         return tip, f"the history of {source.branch} was rewritten: {gone} is no part of it now"
@@ -256,22 +271,26 @@ class Worker:
         if moved:
             self.standing.notice = notice
             self._commits = {tip: self._commits[tip]}
-            self._note("fetched", tip=tip, subject=self._subject(tip))
+            subject = self._subject(tip)
+            said = f"fetched {short_revision(tip)}: {subject}"
+            self._note("fetched", said, tip=tip, subject=subject)
         if notice:
-            self._note("history rewritten", notice=notice)
+            self._note("history_rewritten", notice, Level.WARNING, tip=tip)
         self.convergence.fetched(tip, self._monotonic)
 
     def _fetch_failed(self, error: SourceUnreachable) -> None:
         if self.standing.fetch.error != str(error):
-            self._note("cannot fetch", reason=error)
+            self._cannot("fetch", error)
         self.standing.fetch = replace(self.standing.fetch, failed_at=self._now, error=str(error))
 
     def _refused(self, revision: str, refused: Refused, attempted_at: float) -> None:
         self.standing.refusal = tuple(map(str, refused.problems))
         self.convergence.refused(revision, self._monotonic)
-        self._note("commit refused", revision=revision, problems=len(refused.problems))
-        for line in self.standing.refusal[:5]:
-            self._note("problem", at=line)
+        said = f"refused {short_revision(revision)}: {counted(len(refused.problems), 'problem')}"
+        count = len(refused.problems)
+        self._note("commit_refused", said, Level.WARNING, revision=revision, problems=count)
+        for line in self.standing.refusal[:PROBLEMS_LOGGED]:
+            self._note("problem", "", Level.WARNING, at=line)
         self._remember(revision, Outcome.REFUSED, attempted_at, problems=self.standing.refusal)
 
     def _step_began(self, step: Step) -> None:
@@ -280,13 +299,14 @@ class Worker:
     def _step_ended(self, record: StepRecord) -> None:
         step = record.step
         self.standing.end(step.describe())
-        took = f"{record.duration_s:.2f}"
+        said, took = record.describe(), f"{record.duration_s:.2f}"
         if record.is_ok:
             self.convergence.step_done(step.name)
-            self._note(step.verb, jail=step.name, why=step.reason, took_s=took)
+            self._note(step.verb, said, jail=step.name, why=step.reason, took_s=took)
         else:
             self.convergence.step_failed(step.name, record.failure, self._monotonic)
-            self._note(f"cannot {step.verb}", jail=step.name, reason=record.failure, took_s=took)
+            facts = {"jail": step.name, "reason": record.failure, "took_s": took}
+            self._note(f"cannot_{step.verb}", said, Level.WARNING, **facts)
 
     def _record(self, revision: str, attempted_at: float, records: tuple[StepRecord, ...]) -> None:
         """Put this repair into the history if it says anything new about the commit."""
@@ -295,7 +315,9 @@ class Worker:
         last = self._last_generation()
         if last is None or (last.revision, last.outcome) != (revision, outcome):
             steps = tuple(record.describe() for record in records)
-            problems = tuple(f"{jail}: {failure.reason}" for jail, failure in failures.items())
+            problems = tuple(
+                f"{spoken(jail)}: {failure.reason}" for jail, failure in failures.items()
+            )
             self._remember(revision, outcome, attempted_at, problems=problems, steps=steps)
 
     def _remember(
@@ -323,7 +345,7 @@ class Worker:
         try:
             self.tools.store.record(generation)
         except OSError as error:
-            self._note("cannot write the history", reason=error)
+            self._cannot("write the history", error)
 
     def _last_generation(self) -> Generation | None:
         history = self.tools.store.history()
@@ -336,7 +358,7 @@ class Worker:
         try:
             self.tools.store.save_progress(progress)
         except OSError as error:
-            self._note("cannot write state.json", reason=error)
+            self._cannot("write state.json", error)
         else:
             self._saved = progress
 
@@ -363,8 +385,13 @@ class Worker:
             deadline_s=self.settings.health.deadline_s,
         )
 
-    def _note(self, event: str, /, **facts: object) -> None:
-        self.tools.journal.note(event, **facts)
+    def _note(
+        self, event: str, sentence: str, level: Level = Level.INFO, /, **facts: object
+    ) -> None:
+        self.tools.journal.note(event, sentence, level, **facts)
+
+    def _cannot(self, what: str, why: Exception, /, **facts: object) -> None:
+        self.tools.journal.cannot(what, why, **facts)
 
     @property
     def _now(self) -> float:

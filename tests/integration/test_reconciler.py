@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jails.memory import MemoryRuntime
+from jails.runtime import JailError
 from jails.spec import JailState
+from reconciler.assembly import load_settings, store_of
 from reconciler.control import SOCKET_NAME, ask
+from reconciler.generations import Progress
 from reconciler.status import Status
-from reconciling import BROKEN, REALM, TWO_NODES, Bench, a_bench, node
+from reconciling import BROKEN, REALM, TWO_NODES, Bench, Running, a_bench, node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from jails.spec import JailFacts
 
 JAILS = ["app-echo", "node-n1", "node-n2"]
 
@@ -221,6 +227,35 @@ def test_renewed_certificate_restarts_its_node_alone(bench: Bench) -> None:
     asyncio.run(main())
 
 
+class BlindRuntime(MemoryRuntime):
+    """A runtime that cannot look while it is blind."""
+
+    is_blind = False
+    looks = 0
+
+    def look(self) -> Mapping[str, JailFacts]:
+        self.looks += 1
+        if self.is_blind:
+            raise JailError("all", "the disk is full")
+        return super().look()
+
+
+def test_machine_that_cannot_be_looked_at_is_a_problem_told_once(bench: Bench) -> None:
+    async def main() -> None:
+        runtime = BlindRuntime()
+        async with bench.running(runtime) as running:
+            await running.applied(bench.upstream.commit(TWO_NODES))
+            runtime.is_blind = True
+            await running.until(lambda s: "all: the disk is full" in s.status.problems)
+            before = runtime.looks
+            await running.until(lambda _: runtime.looks > before + 20)
+            assert bench.log.getvalue().count("cannot_look") <= 2
+            runtime.is_blind = False
+            await running.until(lambda s: s.status.ready or not s.status.problems)
+
+    asyncio.run(main())
+
+
 def test_next_reconciler_adopts_what_runs(bench: Bench) -> None:
     async def main() -> None:
         revision = bench.upstream.commit(TWO_NODES)
@@ -264,6 +299,58 @@ def test_silent_git_server_keeps_nothing_from_repair_or_stop(bench: Bench) -> No
             assert time.monotonic() - begun < 10
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_goal_that_no_longer_compiles_is_refused_and_left_running(
+    bench: Bench, is_reachable: bool
+) -> None:
+    async def main() -> None:
+        bad = bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": BROKEN})
+        async with bench.running() as running:
+            await running.until(lambda s: s.status.revisions.refused == bad)
+        # As if an older version of this program had accepted and applied it.
+        store_of(load_settings(bench.config)).save_progress(
+            Progress(last_accepted=bad, last_applied=bad)
+        )
+        (bench.root / "state/history.jsonl").unlink()
+        if not is_reachable:
+            bench.upstream.hide()
+        async with bench.running() as running:
+            snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
+            assert snapshot.status.problems[0].startswith("nodes/n2.yaml:3:6: ")
+            if is_reachable:
+                await running.applied(bench.upstream.commit(TWO_NODES))
+        assert bench.log.getvalue().count("commit_refused") == 2
+        assert "cannot_look" not in bench.log.getvalue()
+
+    asyncio.run(main())
+
+
+def test_events_are_sentences_that_name_nodes_and_apps(bench: Bench) -> None:
+    async def main() -> None:
+        async with bench.running() as running:
+            first = bench.upstream.commit(TWO_NODES, "Two nodes")
+            await running.applied(first)
+            bad = bench.upstream.commit({"nodes/n2.yaml": BROKEN})
+            await running.until(lambda s: s.status.revisions.refused == bad)
+            bench.runtime.crash("app-echo")
+            bench.runtime.restart("app-echo")
+            await running.until(lambda _: "app echo was restarted" in said(running))
+            for sentence in (
+                f"fetched {first[:10]}: Two nodes\n",
+                f"accepted {first[:10]}\n",
+                "start node n1: is not there yet (",
+                f"refused {bad[:10]}: 1 problem\n",
+            ):
+                assert sentence in said(running)
+            assert "node-n" not in said(running)
+
+    asyncio.run(main())
+
+
+def said(running: Running) -> str:
+    return "".join(f"{event.text}\n" for event in running.snapshot().activity.events)
 
 
 def test_clone_damaged_at_rest_is_cloned_again(bench: Bench) -> None:

@@ -32,7 +32,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 def begin(progress: Progress | None = None, seed: int = 1, now: float = 0.0) -> Convergence:
-    jitter = Random(seed)  # noqa: S311 # jitter, not a secret; seeded so that a run repeats
+    jitter = Random(seed)  # seeded, so that a run repeats
     return Convergence(TIMING, jitter, progress or Progress(), now)
 
 

@@ -71,7 +71,8 @@ def test_example_repository_compiles() -> None:
         "n2": 4702,
         "n3": 4703,
     }
-    assert desired.apps["echo"].command == ("macula", "register", "echo", "--echo")
+    echo = ("macula", "register", "echo", "--echo", "--wait", "30")
+    assert desired.apps["echo"].command == echo
 
 
 @given(st.permutations(list(tree())))
@@ -122,7 +123,7 @@ def test_unknown_realm_names_the_declared_one() -> None:
     problem = the_problem(tree(nodes__n1=node("n1", 4701, realm="dmo")))
     assert str(problem) == (
         "nodes/n1.yaml:3:8: unknown realm 'dmo'; "
-        "this repository declares 'demo'; did you mean 'demo'?"
+        "realm.yaml declares 'demo': write that, or move the node elsewhere"
     )
 
 

@@ -55,6 +55,15 @@ def test_ended_node_tells_how_it_ended() -> None:
     assert (item.word, item.reason, item.members) == (Word.RECONCILING, "exit status 1", None)
 
 
+def test_ended_node_tells_what_it_wrote_last() -> None:
+    ended = replace(RUNNING, state=JailState.BACKING_OFF, last_exit="exited with status 2")
+    words = {"node-n1": "macula: the certificate is of realm other, not demo"}
+    assert n1(ended, last_words=words).reason == (
+        "exited with status 2: macula: the certificate is of realm other, not demo"
+    )
+    assert n1(RUNNING, ANSWERS, last_words=words).reason == ""
+
+
 def test_failed_program_is_stalled() -> None:
     assert n1(replace(RUNNING, state=JailState.FAILED)).word is Word.STALLED
 

@@ -163,17 +163,17 @@ def carry_out(steps: tuple[Step, ...], runtime: MemoryRuntime) -> None:
 @pytest.mark.parametrize(
     ("found", "step"),
     [
-        (None, "start node-a: is not there yet"),
-        (running(spec("node-a", "q")), "replace node-a: its program or settings changed"),
+        (None, "start node a: is not there yet"),
+        (running(spec("node-a", "q")), "replace node a: its program or settings changed"),
         (
             running(spec("node-a"), JailState.STOPPED, "killed by SIGKILL"),
-            "start node-a: is not running (killed by SIGKILL)",
+            "start node a: is not running (killed by SIGKILL)",
         ),
-        (running(spec("node-a"), JailState.ORPHANED), "start node-a: its supervisor is gone"),
-        (running(spec("node-a", content="y")), "update node-a: its files are not as wanted"),
+        (running(spec("node-a"), JailState.ORPHANED), "start node a: its supervisor is gone"),
+        (running(spec("node-a", content="y")), "update node a: its files are not as wanted"),
         (
             running(spec("node-a", "q"), JailState.FAILED, "exit 1"),
-            "start node-a: its program or settings changed, and it is not running (exit 1)",
+            "start node a: its program or settings changed, and it is not running (exit 1)",
         ),
     ],
 )

@@ -85,6 +85,46 @@ def test_rendered_file_is_what_a_node_reads(
     assert read.limits.links == (limit.links or 256)
 
 
+# File systems allow almost everything in a name.
+folders = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=12)
+
+
+@given(folders, st.sampled_from(["1e3", "017", "0", "no", "null", "true", "1", "12-30", "n1"]))
+def test_text_is_read_back_as_text(folder: str, name: str) -> None:
+    credentials = MappingProxyType({name: "aa"})
+    machine = replace(MACHINE, credentials_dir=Path("/", folder), credentials=credentials)
+    wanted = desired(replace(node(name, 4701), realm=name))
+    read = settings_in(jail(render(wanted, machine), f"node-{name}"))
+    assert (read.name, read.realm) == (name, name)
+    assert read.credentials.key == Path("/", folder, name, "node.key")
+
+
+def test_file_reads_like_one_that_a_person_wrote() -> None:
+    spec = replace(node("n1", 4701), swim=SwimOverrides(tombstone_s=5.0))
+    (file,) = jail(render(desired(spec, node("n2", 4702)), MACHINE), "node-n1").files
+    assert (
+        file.content.decode()
+        == """\
+# Written by the reconciler from nodes/n1.yaml: change that file, not this one.
+version: 1
+name: n1
+realm: demo
+listen:
+  address: "127.0.0.1"
+  port: 4701
+credentials:
+  certificate: /etc/macula/credentials/n1/node.crt
+  key: /etc/macula/credentials/n1/node.key
+  realm_ca: /etc/macula/credentials/n1/realm.crt
+control_socket: /run/macula/n1.sock
+swim:
+  tombstone_s: 5.0
+peers:
+- "127.0.0.1:4702"
+"""
+    )
+
+
 def test_node_is_started_with_its_file() -> None:
     made = jail(render(desired(node("n1", 4701)), MACHINE), "node-n1")
     assert made.command == (*MACHINE.macula, "start", "--config", "{data}/node.yaml")

@@ -8,10 +8,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.survey import ask_nodes
+from jails.memory import MemoryRuntime
+from jails.spec import JailSpec
+from reconciler.survey import ask_nodes, last_words
 
 if TYPE_CHECKING:
     from reconciler.observed import NodeHealth
+
+
+def test_last_words_are_those_of_ended_nodes_alone() -> None:
+    runtime = MemoryRuntime()
+    for jail in ("node-n1", "node-n2", "app-echo"):
+        runtime.ensure(JailSpec(name=jail, command=("run",)))
+        runtime.write(jail, "first")
+        runtime.write(jail, f"\x1b[2Jlast of {jail}")
+    for jail in ("node-n1", "app-echo"):
+        runtime.crash(jail)
+    words = asyncio.run(last_words(runtime, runtime.look()))
+    assert words == {"node-n1": "[2Jlast of node-n1"}
 
 
 def test_gone_and_silent_and_odd_nodes_are_told_apart_in_time() -> None:

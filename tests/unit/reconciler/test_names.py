@@ -1,0 +1,26 @@
+"""Names of jails lead to what runs in them, and back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maculaos.identity import NAME_PATTERN
+from reconciler.names import app_jail, kind_and_name, node_jail, spoken
+
+names = st.from_regex(NAME_PATTERN, fullmatch=True)
+
+
+@given(names)
+def test_jail_leads_back_to_what_it_runs(name: str) -> None:
+    assert kind_and_name(node_jail(name)) == ("node", name)
+    assert kind_and_name(app_jail(name)) == ("app", name)
+
+
+@pytest.mark.parametrize(
+    ("jail", "said"),
+    [("node-n1", "node n1"), ("app-echo", "app echo"), ("app-node-a", "app node-a"), ("x", "x")],
+)
+def test_people_read_kind_and_name(jail: str, said: str) -> None:
+    assert spoken(jail) == said
