@@ -25,6 +25,10 @@ from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
+DEMO: Final = CHECKOUT / "var" / "demo"
+CHECK: Final = CHECKOUT / "var" / "check"
+# For whoever reads the table in a log rather than on a terminal.
+LOG_WIDTH: Final = 110
 Root = Annotated[Path, typer.Option("--root", help="The folder in which it plays.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -32,7 +36,7 @@ people = Console(stderr=True, highlight=False)
 
 
 @app.command()
-def up(root: Root = CHECKOUT / "var" / "demo") -> None:
+def up(root: Root = DEMO) -> None:
     """Prepare the demo and become its reconciler; Ctrl-C stops everything."""
     site = Site(root.resolve())
     with people.status("preparing the demo"):
@@ -44,7 +48,7 @@ def up(root: Root = CHECKOUT / "var" / "demo") -> None:
 
 
 @app.command()
-def check(root: Root = CHECKOUT / "var" / "check") -> None:
+def check(root: Root = CHECK) -> None:
     """Play the whole main job with nobody watching; exit 0 only if all of it happened."""
     site = Site(root.resolve())
     if site.settings_file.exists():
@@ -69,19 +73,24 @@ def check(root: Root = CHECKOUT / "var" / "check") -> None:
 
 
 @app.command()
-def down(root: Root = CHECKOUT / "var" / "demo") -> None:
-    """Stop everything that a demo left running; its repository and identities stay."""
-    site = Site(root.resolve())
-    if site.settings_file.exists():
+def down(
+    root: Annotated[
+        list[Path] | None, typer.Option("--root", help="The folders in which it played.")
+    ] = None,
+) -> None:
+    """Stop everything that a demo or a check left running; repository and identities stay."""
+    sites = [Site(folder.resolve()) for folder in root or (DEMO, CHECK)]
+    prepared = [site for site in sites if site.settings_file.exists()]
+    for site in prepared:
         _down(site)
-    else:
-        people.print(f"nothing to stop: there is no demo in {site.root}")
+    if not prepared:
+        people.print(f"nothing to stop: there is no demo in {sites[0].root}")
 
 
 @app.command()
 def picture(
     out: Annotated[Path, typer.Argument(help="Where the SVG goes.")],
-    root: Root = CHECKOUT / "var" / "demo",
+    root: Root = DEMO,
 ) -> None:
     """Draw the live view of a running demo, for documents."""
     site = Site(root.resolve())
@@ -108,7 +117,7 @@ def _play(stage: Stage) -> bool:
             break
     table.add_section()
     table.add_row("all of it", "", f"{stage.clock.monotonic() - began:.2f}")
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH).print(table)
     if complaint:
         people.print(f"demo: {complaint}", style="red")
     return not complaint
@@ -148,7 +157,11 @@ def _reconciler(verb: str, site: Site) -> tuple[str, ...]:
 
 def _down(site: Site) -> None:
     with people.status("stopping everything"):
-        subprocess.run(_reconciler("down", site), check=False, timeout=60)
+        stopped = subprocess.run(_reconciler("down", site), check=False, timeout=120)
+    if stopped.returncode != 0:
+        raise UsageError(f"not everything in {site.root} could be stopped", "see the lines above")
+    if not site.run.is_relative_to(site.root):
+        shutil.rmtree(site.run, ignore_errors=True)
 
 
 def _tell(line: str) -> None:

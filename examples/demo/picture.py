@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -29,6 +31,8 @@ def draw(site: Site, hints: Sequence[str]) -> str:
         raise UsageError(f"there is nothing to draw in {site.root}", "run make up meanwhile")
     snapshot = Snapshot.from_json(json.loads(file.read_text()))
     console = Console(width=WIDTH, record=True, file=io.StringIO(), force_terminal=True)
-    console.print(render(snapshot, snapshot.status.at, hints))
+    # The reader's checkout lies elsewhere.
+    status = replace(snapshot.status, url=os.path.relpath(snapshot.status.url))
+    console.print(render(replace(snapshot, status=status), snapshot.status.at, hints))
     # A picture in a document loads no fonts from elsewhere: leave out what it would ask for.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=TITLE), flags=re.DOTALL)
