@@ -258,7 +258,7 @@ class Worker:
         source = self.tools.source
         tree = source.tree(Revision(revision))
         if revision not in self._commits:
-            self._commits = {revision: source.commit(Revision(revision))}
+            self._commits[revision] = source.commit(Revision(revision))
         if tree.problems:
             raise Refused(tree.problems)
         return compile_tree(tree.files)
@@ -270,7 +270,9 @@ class Worker:
         self.standing.fetch = FetchStatus(ok_at=self._now)
         if moved:
             self.standing.notice = notice
-            self._commits = {tip: self._commits[tip]}
+            # Only the tip and the goal are still spoken of.
+            spoken_of = {tip, self.convergence.goal}
+            self._commits = {one: self._commits[one] for one in self._commits if one in spoken_of}
             subject = self._subject(tip)
             said = f"fetched {short_revision(tip)}: {subject}"
             self._note("fetched", said, tip=tip, subject=subject)
@@ -312,8 +314,9 @@ class Worker:
         """Put this repair into the history if it says anything new about the commit."""
         failures = self.convergence.step_failures
         outcome = Outcome.FAILED if failures else Outcome.APPLIED
-        last = self._last_generation()
-        if last is None or (last.revision, last.outcome) != (revision, outcome):
+        # A commit that was refused meanwhile changed nothing about the one that is repaired.
+        done = [one for one in self.tools.store.history() if one.outcome is not Outcome.REFUSED]
+        if not done or (done[-1].revision, done[-1].outcome) != (revision, outcome):
             steps = tuple(record.describe() for record in records)
             problems = tuple(
                 f"{spoken(jail)}: {failure.reason}" for jail, failure in failures.items()
@@ -364,9 +367,10 @@ class Worker:
 
     def _restore_refusal(self) -> None:
         """A refused commit is not evaluated again after a restart: recall what was wrong."""
-        last, refused = self._last_generation(), self.convergence.progress.refused
-        if last is not None and refused is not None and last.revision == refused:
-            self.standing.refusal = last.problems
+        refused = self.convergence.progress.refused
+        for generation in self.tools.store.history():
+            if generation.revision == refused and generation.outcome is Outcome.REFUSED:
+                self.standing.refusal = generation.problems
 
     def _subject(self, revision: str) -> str:
         commit = self._commits.get(revision)

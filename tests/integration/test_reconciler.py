@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jails.spec import JailFacts
 
 JAILS = ["app-echo", "node-n1", "node-n2"]
+HISTORY = "state/history.jsonl"
 
 
 @pytest.fixture
@@ -85,6 +86,10 @@ def test_broken_commit_is_refused_and_everything_keeps_running(bench: Bench) -> 
             fixed = bench.upstream.commit({"nodes/n2.yaml": node("n2", 4712)})
             snapshot = await running.applied(fixed)
             assert snapshot.status.problems == ()
+            said = [json.loads(line) for line in (bench.root / HISTORY).read_text().splitlines()]
+            outcomes = [(one["revision"], one["outcome"]) for one in said]
+            assert outcomes == [(good, "applied"), (bad, "refused"), (fixed, "applied")]
+            assert all(one["subject"] for one in said)
 
     asyncio.run(main())
 
@@ -193,7 +198,7 @@ def test_failing_step_stops_no_other_and_is_tried_again(bench: Bench) -> None:
         async with bench.running() as running:
             await running.applied(bench.upstream.commit(TWO_NODES))
             assert names(bench) == JAILS
-        history = (bench.root / "state/history.jsonl").read_text()
+        history = (bench.root / HISTORY).read_text()
         assert "its port is taken" in history
         assert json.loads(history)["outcome"] == "applied"
 
@@ -313,7 +318,7 @@ def test_goal_that_no_longer_compiles_is_refused_and_left_running(
         store_of(load_settings(bench.config)).save_progress(
             Progress(last_accepted=bad, last_applied=bad)
         )
-        (bench.root / "state/history.jsonl").unlink()
+        (bench.root / HISTORY).unlink()
         if not is_reachable:
             bench.upstream.hide()
         async with bench.running() as running:
