@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.acts import ACTS
+from demo.machine import node_processes, processes
+from demo.site import Site, free_port, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,16 +34,49 @@ def root() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "examples", "COLUMNS": "160"}
+
+
+def words(verb: str, root: Path) -> tuple[str, ...]:
+    return (sys.executable, "-m", "demo", verb, "--root", str(root))
+
+
 def demo(verb: str, root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (sys.executable, "-m", "demo", verb, "--root", str(root)),
+        words(verb, root),
         cwd=CHECKOUT,
-        env={**os.environ, "PYTHONPATH": "examples", "COLUMNS": "160"},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=150,
         check=False,
     )
+
+
+@contextmanager
+def up(root: Path) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
+    """The demo in the foreground of a process group of its own, its three nodes running."""
+    site = Site(root)
+    prepare(site, {name: free_port() for name in ("n1", "n2", "n3")}, lambda _: None)
+    running = subprocess.Popen(
+        words("up", root),
+        cwd=CHECKOUT,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while len(node_processes(site)) < 3:
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+        yield site, running
+    finally:
+        running.kill()
+        running.wait()
+        demo("down", root)
 
 
 @pytest.mark.timeout(180)
@@ -47,6 +86,36 @@ def test_every_act_of_the_main_job_happens(root: Path) -> None:
     said = log.read_text() if log.exists() else ""
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{said[-8000:]}"
     assert done.stdout.count(" ok ") == len(ACTS)
+
+
+def test_ctrl_c_stops_everything_and_leaves_no_process(root: Path) -> None:
+    with up(root) as (site, running):
+        # A terminal sends it to the whole group in its foreground.
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(timeout=30) == 0
+        assert processes(site) == []
+        assert [path for path in site.run.iterdir() if path.is_socket()] == []
+
+
+def test_down_cleans_up_after_a_crash(root: Path) -> None:
+    with up(root) as (site, running):
+        running.kill()
+        running.wait()
+        assert len(node_processes(site)) == 3
+        done = demo("down", root)
+        assert done.returncode == 0, done.stderr
+        assert processes(site) == []
+        assert [path for path in site.run.iterdir() if path.is_socket()] == []
+
+
+def test_a_port_of_somebody_else_is_named_before_anything_starts(root: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        prepare(Site(root), {"n2": taken.getsockname()[1]}, lambda _: None)
+        done = demo("up", root)
+    assert done.returncode == 1
+    assert "n2 cannot listen on 127.0.0.1 port" in done.stderr
+    assert processes(Site(root)) == []
 
 
 def test_down_without_a_demo_says_so(root: Path) -> None:
