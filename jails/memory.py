@@ -11,11 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jails.runtime import JailError, is_jail_name, refuse_bad_spec
-from jails.spec import JailFacts, JailSpec, JailState, RestartPolicy, digest_of_files
+from jails.runtime import (
+    EXEC_TIMEOUT_S,
+    JailError,
+    cannot,
+    is_jail_name,
+    refuse_bad_spec,
+    refuse_isolation,
+)
+from jails.spec import AT_REST, JailFacts, JailSpec, JailState, RestartPolicy, digest_of_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jails.spec import JailUsage
 
 _FIRST_PID = 1_000
 _MOST_LINES = 1_000
@@ -30,6 +39,8 @@ class _Jail:
     spec: JailSpec
     state: JailState = JailState.STOPPED
     files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    # The files of each snapshot.
+    kept: dict[str, dict[str, tuple[bytes, int]]] = field(default_factory=dict)
     pid: int = 0
     started_at: float = 0.0
     restarts: int = 0
@@ -60,6 +71,7 @@ class MemoryRuntime:
     def ensure(self, spec: JailSpec) -> None:
         """See ``Runtime.ensure``."""
         refuse_bad_spec(spec)
+        refuse_isolation(spec, self.name)
         self._fail_if_told(spec.name)
         jail = self._jails.setdefault(spec.name, _Jail(spec=spec))
         is_kept = jail.state in _KEPT and jail.spec.program_digest() == spec.program_digest()
@@ -73,6 +85,7 @@ class MemoryRuntime:
     def update_files(self, spec: JailSpec) -> None:
         """See ``Runtime.update_files``; raises ``JailError`` if there is no such jail."""
         refuse_bad_spec(spec)
+        refuse_isolation(spec, self.name)
         if spec.name not in self._jails:
             raise JailError(spec.name, "there is no such jail", "start it first")
         _place(self._jails[spec.name], spec)
@@ -97,6 +110,51 @@ class MemoryRuntime:
         """See ``Runtime.logs``: what ``write`` put there."""
         jail = self._jails.get(name)
         return list(jail.written)[-lines:] if jail and lines > 0 else []
+
+    def exec(self, name: str, command: tuple[str, ...], timeout_s: float = EXEC_TIMEOUT_S) -> str:
+        """Refused: nothing runs."""
+        del command, timeout_s
+        raise cannot(name, self.name, "run a command inside a jail")
+
+    def usage(self, name: str) -> JailUsage:
+        """Refused: nothing runs."""
+        raise cannot(name, self.name, "measure a jail")
+
+    def snapshots(self, name: str) -> list[str]:
+        """See ``Runtime.snapshots``."""
+        jail = self._jails.get(name)
+        return sorted(jail.kept) if jail else []
+
+    def snapshot(self, name: str, label: str) -> None:
+        """See ``Runtime.snapshot``."""
+        jail = self._at_rest(name)
+        if label in jail.kept or not is_jail_name(label):
+            raise JailError(name, f"there is a snapshot {label} already, or it is no label")
+        jail.kept[label] = dict(jail.files)
+
+    def restore(self, name: str, label: str) -> None:
+        """See ``Runtime.restore``."""
+        jail = self._at_rest(name)
+        if label not in jail.kept:
+            raise JailError(name, f"there is no snapshot {label!r}", "take one first")
+        jail.files = dict(jail.kept[label])
+
+    def export(self, name: str, archive: Path) -> None:
+        """Refused: no file is ever written."""
+        del archive
+        raise cannot(name, self.name, "write an archive")
+
+    def import_archive(self, name: str, archive: Path) -> None:
+        """Refused: no file is ever read."""
+        del archive
+        raise cannot(name, self.name, "read an archive")
+
+    def _at_rest(self, name: str) -> _Jail:
+        if name not in self._jails:
+            raise JailError(name, "there is no such jail", "start it first")
+        if self._jails[name].state not in AT_REST:
+            raise JailError(name, "it runs", "stop it first")
+        return self._jails[name]
 
     def fail_next_ensure(self, name: str, what: str = "ended at once") -> None:
         """Let the next ``ensure`` of that jail raise ``JailError``, once, and change nothing."""

@@ -17,14 +17,22 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from jails.enclosure import Bare
 from jails.keeper.census import take_census
 from jails.keeper.ending import Ending, Patience
 from jails.keeper.findings import Findings
 from jails.keeper.output import last_lines, log_size
 from jails.keeper.placing import place_files, remove_files
 from jails.keeper.records import Assignment, JailDirectory, Report
-from jails.runtime import JailError, is_jail_name, refuse_bad_spec
-from jails.spec import JailState
+from jails.runtime import (
+    EXEC_TIMEOUT_S,
+    JailError,
+    cannot,
+    is_jail_name,
+    refuse_bad_spec,
+)
+from jails.snapshots import Snapshots
+from jails.spec import AT_REST, JailState
 from maculaos.host.commands import CommandFailed, SystemRunner
 from maculaos.host.files import AlreadyLocked, make_private_directory
 from maculaos.host.locks import locked_directory
@@ -34,8 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from jails.enclosure import Enclosure
     from jails.keeper.census import Presence
-    from jails.spec import JailFacts, JailSpec
+    from jails.spec import JailFacts, JailSpec, JailUsage
     from maculaos.host.clock import Clock
     from maculaos.host.commands import CommandRunner
     from maculaos.host.processes import ProcessTable
@@ -79,12 +88,14 @@ class ProcessRuntime:
         *,
         processes: ProcessTable | None = None,
         runner: CommandRunner | None = None,
+        enclosure: Enclosure | None = None,
     ) -> None:
         self._root = root.absolute()
         self._clock = clock
         self._settings = settings or ProcessSettings()
         self._processes = processes or system_processes()
         self._runner = runner or SystemRunner({"PATH": os.defpath, "LANG": "C.UTF-8"})
+        self._enclosure = enclosure or Bare(self.name)
 
     @property
     def name(self) -> str:
@@ -98,11 +109,18 @@ class ProcessRuntime:
         its directory is ``ORPHANED``; so is one of which more runs than its records say.
         """
         census = self._census()
-        directories = map(self._directory, sorted({*self._names_on_disk(), *census}))
-        return {
-            each.name: Findings(each, self._processes).facts(census.get(each.name))
+        lost = {*census, *self._enclosure.names()}
+        directories = map(self._directory, sorted({*self._names_on_disk(), *lost}))
+        found = {
+            each: Findings(each, self._processes).facts(census.get(each.name))
             for each in directories
-            if each.is_ours() or each.name in census
+            if each.is_ours() or each.name in lost
+        }
+        kept = (directory for directory, facts in found.items() if facts.state in _KEPT)
+        damaged = self._enclosure.damaged(kept)
+        return {
+            facts.name: replace(facts, program_digest="") if facts.name in damaged else facts
+            for facts in found.values()
         }
 
     def ensure(self, spec: JailSpec) -> None:
@@ -112,12 +130,14 @@ class ProcessRuntime:
         on by the restart policy all the same.
         """
         refuse_bad_spec(spec)
+        self._enclosure.refuse(spec)
         with self._made_and_held(spec.name) as directory:
             _refuse_foreign(directory)
             # What no record tells of can only be where no keeper is on record: no need to search.
             facts = Findings(directory, self._processes).facts()
             is_kept = facts.state in _KEPT
-            if is_kept and facts.program_digest == spec.program_digest():
+            is_equal = is_kept and facts.program_digest == spec.program_digest()
+            if is_equal and not self._enclosure.damaged([directory]):
                 self._place(directory, spec)
                 return
             self._end(directory)
@@ -131,6 +151,7 @@ class ProcessRuntime:
         so ``look`` shows it without a program digest, and ``ensure`` replaces it.
         """
         refuse_bad_spec(spec)
+        self._enclosure.refuse(spec)
         with self._held(spec.name) as directory:
             if directory is None:
                 raise JailError(spec.name, "there is no such jail", "start it first")
@@ -162,6 +183,52 @@ class ProcessRuntime:
             return []
         return last_lines(self._directory(name).log, lines)
 
+    def exec(self, name: str, command: tuple[str, ...], timeout_s: float = EXEC_TIMEOUT_S) -> str:
+        """Refused: there is no inside to run it in."""
+        del command, timeout_s
+        raise cannot(name, self.name, "run a command inside a jail")
+
+    def usage(self, name: str) -> JailUsage:
+        """Refused: what leaves the program's group would not be counted."""
+        raise cannot(name, self.name, "measure a jail")
+
+    def snapshots(self, name: str) -> list[str]:
+        """See ``Runtime.snapshots``."""
+        is_known = is_jail_name(name) and self._directory(name).is_ours()
+        return Snapshots(self._directory(name)).labels() if is_known else []
+
+    def snapshot(self, name: str, label: str) -> None:
+        """See ``Runtime.snapshot``."""
+        with self._at_rest(name) as directory:
+            Snapshots(directory).take(label)
+
+    def restore(self, name: str, label: str) -> None:
+        """See ``Runtime.restore``."""
+        with self._at_rest(name) as directory:
+            Snapshots(directory).restore(label)
+
+    def export(self, name: str, archive: Path) -> None:
+        """See ``Runtime.export``."""
+        with self._at_rest(name) as directory:
+            Snapshots(directory).export(archive)
+
+    def import_archive(self, name: str, archive: Path) -> None:
+        """See ``Runtime.import_archive``."""
+        with self._at_rest(name) as directory:
+            Snapshots(directory).import_archive(archive)
+
+    @contextmanager
+    def _at_rest(self, name: str) -> Iterator[JailDirectory]:
+        """The jail's directory, held; raises ``JailError`` if it runs or is not there."""
+        with self._held_or_lost(name) as directory:
+            if directory is None or not directory.is_ours():
+                raise JailError(name, "there is no such jail", "start it first")
+            facts = Findings(directory, self._processes).facts(self._census().get(name))
+            if facts.state not in AT_REST:
+                raise JailError(name, "it runs", "stop it first")
+            directory.make_data()
+            yield directory
+
     def _directory(self, name: str) -> JailDirectory:
         return JailDirectory(self._root / name)
 
@@ -182,6 +249,7 @@ class ProcessRuntime:
         patience = Patience(deadline_s, self._settings.keeper_patience_s)
         Ending(directory, self._clock, self._processes, patience).run()
         if directory.is_ours():
+            self._enclosure.leave(directory)
             directory.remove_leftovers()
         report = directory.report()
         if report is not None and report.state is not JailState.STOPPED:
@@ -201,6 +269,7 @@ class ProcessRuntime:
             directory.write_assignment(replace(assignment, files=(*wanted, *stale)))
         remove_files(directory, stale)
         place_files(directory, spec.files)
+        self._enclosure.own(spec, directory)
         if stale:
             directory.write_assignment(replace(assignment, files=wanted))
 
@@ -208,7 +277,9 @@ class ProcessRuntime:
         """Start a keeper and wait for its news; raises ``JailError``."""
         before = directory.assignment()
         launch = before.launch + 1 if before else 1
-        directory.write_assignment(self._assignment(spec, launch))
+        command, environment = self._enclosure.enter(spec, directory)
+        assignment = self._assignment(spec, launch)
+        directory.write_assignment(replace(assignment, command=command, environment=environment))
         deadline = self._clock.monotonic() + self._settings.start_deadline_s
         logged = log_size(directory.log)
         while True:
@@ -295,7 +366,7 @@ class ProcessRuntime:
     def _held_or_lost(self, name: str) -> Iterator[JailDirectory | None]:
         """Like ``_held``; a jail that runs without its directory gets one, to be held."""
         with self._held(name) as directory:
-            if directory is not None or name not in self._census():
+            if directory is not None or name not in {*self._census(), *self._enclosure.names()}:
                 yield directory
                 return
         with self._made_and_held(name) as directory:

@@ -7,20 +7,24 @@ machine, it does not remember. Operations block; the reconciler calls them from 
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
+
+from jails.spec import Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from jails.spec import JailFacts, JailFile, JailSpec
+    from jails.spec import JailFacts, JailFile, JailSpec, JailUsage
 
 # A DNS label: the name also serves as host name and as directory.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 # Configuration, keys and the like; anything larger has no business in a spec.
 MOST_FILE_BYTES = 16 * 1024 * 1024
 MOST_FILES = 1_000
+EXEC_TIMEOUT_S = 60.0
 
 
 class JailError(Exception):
@@ -72,6 +76,39 @@ class Runtime(Protocol):
         """The last lines that the program wrote, oldest first; empty for an unknown jail."""
         ...
 
+    # What follows may be beyond a runtime: it then raises ``JailError`` (``cannot``) at once.
+
+    def exec(self, name: str, command: tuple[str, ...], timeout_s: float = EXEC_TIMEOUT_S) -> str:
+        """Run a command inside a running jail; its standard output.
+
+        Raises ``JailError`` with the status and the first words if it fails or takes too long.
+        """
+        ...
+
+    def usage(self, name: str) -> JailUsage:
+        """What a running jail uses now; raises ``JailError`` if it does not run."""
+        ...
+
+    def snapshots(self, name: str) -> list[str]:
+        """The labels of the snapshots of a jail; empty for an unknown one."""
+        ...
+
+    def snapshot(self, name: str, label: str) -> None:
+        """Keep the writable part of a stopped jail as it is, under a label that is free."""
+        ...
+
+    def restore(self, name: str, label: str) -> None:
+        """Make the writable part of a stopped jail what it was when the snapshot was taken."""
+        ...
+
+    def export(self, name: str, archive: Path) -> None:
+        """Write the writable part of a stopped jail to a file."""
+        ...
+
+    def import_archive(self, name: str, archive: Path) -> None:
+        """Make the writable part of a stopped jail what an exported file holds."""
+        ...
+
 
 def is_jail_name(name: str) -> bool:
     """Whether ``name`` can be a jail's: a DNS label of at most 32 characters."""
@@ -90,6 +127,27 @@ def refuse_bad_spec(spec: JailSpec) -> None:
     if any(not key or "=" in key for key in spec.environment):
         raise JailError(spec.name, "has an environment variable without a name, or with = in it")
     _refuse_bad_files(spec)
+
+
+def cannot(name: str, runtime: str, what: str) -> JailError:
+    """The refusal of what a runtime is not able to do."""
+    return JailError(name, f"the runtime {runtime} cannot {what}", "take a runtime that isolates")
+
+
+def refuse_isolation(spec: JailSpec, runtime: str) -> None:
+    """Raise ``JailError`` if ``spec`` wants to be kept apart further than a process is.
+
+    For runtimes that cannot: whoever asked for isolation must not believe to have it.
+    """
+    wanted, plain = spec.isolation, Isolation()
+    asked = [
+        each.name
+        for each in fields(plain)
+        if getattr(wanted, each.name) != getattr(plain, each.name)
+    ]
+    if asked:
+        what = f"the runtime {runtime} cannot give it its own {', '.join(asked)}"
+        raise JailError(spec.name, what, "leave that out, or take a runtime that isolates")
 
 
 def _refuse_bad_files(spec: JailSpec) -> None:

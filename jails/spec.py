@@ -31,6 +31,10 @@ class JailState(StrEnum):
     ORPHANED = "orphaned"  # the program runs, its supervisor is gone: ensure() repairs it
 
 
+# Nothing runs, and nobody is about to start it.
+AT_REST = (JailState.STOPPED, JailState.FAILED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """Restart policy with backoff: base_s, doubled up to max_s, forgotten after steady_s up."""
@@ -52,6 +56,95 @@ class JailFile:
     restarts: bool = True
 
 
+class RootKind(StrEnum):
+    """What a program sees as its root folder."""
+
+    HOST = "host"  # the machine's own system; a runtime that isolates shows it read-only
+    THIN = "thin"  # the system under ``base``, shared and read-only, with own writable folders
+    THICK = "thick"  # a system of its own under ``base``, writable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """The root folder; ``base`` is a folder of the host."""
+
+    kind: RootKind = RootKind.HOST
+    base: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFolder:
+    """A folder or file ``source`` of the host, seen in the jail at the absolute ``target``."""
+
+    source: str
+    target: str
+    is_writable: bool = False
+
+
+class NetworkKind(StrEnum):
+    """Whose network a program uses."""
+
+    HOST = "host"  # all of the machine's
+    SHARED = "shared"  # the machine's stack, with one address that is set on ``interface``
+    VNET = "vnet"  # a stack of its own, joined to ``bridge``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The network; addresses as text, ``address`` with the length of its network."""
+
+    kind: NetworkKind = NetworkKind.HOST
+    interface: str = ""
+    bridge: str = ""
+    address: str = ""
+    # The bridge's own address, and the way out of the jail; empty: no way out.
+    gateway: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """What arrives at ``port`` of the host's ``interface`` goes to the jail's address."""
+
+    interface: str
+    protocol: str
+    port: int
+    # None: the same port inside.
+    inner_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a jail may use at most; None: as much as there is."""
+
+    memory_bytes: int | None = None
+    processes: int | None = None
+    open_files: int | None = None
+    # 100 is one whole core.
+    cpu_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Commands of the host: before the jail is made, and after it is gone."""
+
+    prepare: tuple[tuple[str, ...], ...] = ()
+    release: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """How far a jail is kept apart; the defaults keep it apart no further than a process."""
+
+    root: Root = Root()
+    mounts: tuple[SharedFolder, ...] = ()
+    network: Network = Network()
+    forwards: tuple[Forward, ...] = ()
+    # The account that the program runs under; empty: that of the runtime.
+    user: str = ""
+    limits: Limits = Limits()
+    hooks: Hooks = Hooks()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JailSpec:
     """One wanted jail. ``{data}`` in command and environment is the jail's writable part."""
@@ -64,6 +157,7 @@ class JailSpec:
     stop_deadline_s: float = 10.0
     # A digest of whatever else the program reads only when it starts, such as its credentials.
     generation: str = ""
+    isolation: Isolation = Isolation()
 
     def program_digest(self) -> str:
         """Changes when the program must be started anew; reloadable files are left out."""
@@ -75,6 +169,8 @@ class JailSpec:
             "generation": self.generation,
             "files": [_file_digest(f) for f in self._sorted_files() if f.restarts],
         }
+        if self.isolation != Isolation():
+            said["isolation"] = asdict(self.isolation)
         return _digest(json.dumps(said, sort_keys=True).encode())
 
     def files_digest(self) -> str:
@@ -99,6 +195,19 @@ class JailFacts:
     started_at: float | None = None
     restarts: int = 0
     last_exit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailUsage:
+    """What a jail uses now; None where the runtime cannot tell."""
+
+    memory_bytes: int | None = None
+    # Seconds of one core, since the start.
+    cpu_s: float | None = None
+    processes: int | None = None
+    open_files: int | None = None
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
 
 
 def digest_of_files(files: Mapping[str, tuple[bytes, int]]) -> str:

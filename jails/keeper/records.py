@@ -6,6 +6,7 @@
     lock           held by the keeper and its program while either lives
     log, log.1     what the program wrote
     data/          the writable part: files of the spec, and the program's working directory
+    data.new/      the writable part that is to be, for a moment (``jails.snapshots``)
 
 A record that is missing or damaged reads as None: who looks at the machine must not trip.
 """
@@ -78,6 +79,7 @@ class JailDirectory:
         self.path = path
         self.name = path.name
         self.data = path / "data"
+        self.restored = path / "data.new"
         self.lock = path / "lock"
         self.log = path / "log"
         self._marker = path / MARKER
@@ -96,7 +98,12 @@ class JailDirectory:
         self.make_data()
 
     def make_data(self) -> None:
-        """Make the writable part if it is missing; whoever deletes it need not know of us."""
+        """Make the writable part if it is missing; whoever deletes it need not know of us.
+
+        A complete one that was about to take its place takes it now.
+        """
+        if self.restored.is_dir() and not self.data.exists():
+            self.restored.rename(self.data)
         self.data.mkdir(mode=0o700, exist_ok=True)
 
     def place(self) -> str:

@@ -7,25 +7,48 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import freebsdyard
 import jailyard
+import namespaceyard
 from jails.memory import MemoryRuntime
 from jails.runtime import JailError
-from jails.spec import JailFile, JailSpec, JailState, Restart, RestartPolicy
+from jails.spec import (
+    Isolation,
+    JailFile,
+    JailSpec,
+    JailState,
+    Limits,
+    Network,
+    NetworkKind,
+    Restart,
+    RestartPolicy,
+    Root,
+    RootKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from jails.runtime import Runtime
 
 CONFIG = JailFile(path="etc/node.yaml", content=b"version: 1\n")
 PEERS = JailFile(path="peers", content=b"n2\n", mode=0o640, restarts=False)
 SPEC = jailyard.idle(files=(CONFIG, PEERS), stop_deadline_s=5.0)
+ISOLATING = ("jail", "namespaces")
 
 
-@pytest.fixture(params=["memory", "process"])
+@pytest.fixture(params=["memory", "process", "jail", "namespaces"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
     if request.param == "memory":
         yield MemoryRuntime()
+    elif request.param == "jail":
+        with freebsdyard.yard() as machine:
+            yield machine.runtime()
+    elif request.param == "namespaces":
+        namespaceyard.need_namespaces()
+        with namespaceyard.yard() as root:
+            yield namespaceyard.runtime_at(root)
     else:
         with jailyard.yard() as root:
             yield jailyard.runtime_at(root)
@@ -168,3 +191,109 @@ def test_policy_is_part_of_what_runs(runtime: Runtime) -> None:
     changed = replace(SPEC, restart=Restart(policy=RestartPolicy.NEVER))
     runtime.ensure(changed)
     assert check_runs(runtime, changed) != before
+
+
+def test_a_snapshot_brings_the_files_back(runtime: Runtime) -> None:
+    runtime.ensure(SPEC)
+    runtime.stop("n1")
+    runtime.snapshot("n1", "before")
+    runtime.update_files(replace(SPEC, files=(CONFIG, replace(PEERS, content=b"n3\n"))))
+    assert runtime.look()["n1"].files_digest != SPEC.files_digest()
+    for _ in range(2):
+        runtime.restore("n1", "before")
+        assert runtime.look()["n1"].files_digest == SPEC.files_digest()
+    assert runtime.snapshots("n1") == ["before"]
+    runtime.ensure(SPEC)
+    check_runs(runtime, SPEC)
+
+
+def test_what_runs_is_neither_copied_nor_replaced(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.ensure(SPEC)
+    with pytest.raises(JailError, match="n1: it runs; stop it first"):
+        runtime.snapshot("n1", "before")
+    with pytest.raises(JailError, match="n1: it runs; stop it first"):
+        runtime.restore("n1", "before")
+    for act in (runtime.export, runtime.import_archive):
+        with pytest.raises(JailError, match=r"n1: (it runs|the runtime memory cannot)"):
+            act("n1", tmp_path / "n1.tar.gz")
+    check_runs(runtime, SPEC)
+
+
+def test_snapshots_that_are_not_there_and_labels_that_cannot_be_are_refused(
+    runtime: Runtime,
+) -> None:
+    for act in (runtime.snapshot, runtime.restore):
+        with pytest.raises(JailError, match="there is no such jail"):
+            act("n1", "before")
+    assert runtime.snapshots("n1") == []
+    runtime.ensure(SPEC)
+    runtime.stop("n1")
+    with pytest.raises(JailError, match="there is no snapshot 'before'"):
+        runtime.restore("n1", "before")
+    runtime.snapshot("n1", "before")
+    for label in ("before", "../up", ""):
+        with pytest.raises(JailError):
+            runtime.snapshot("n1", label)
+    assert runtime.snapshots("n1") == ["before"]
+
+
+def test_an_exported_jail_is_imported_whole_or_the_runtime_says_no(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    archive = tmp_path / "n1.tar.gz"
+    other = replace(SPEC, name="n2", files=())
+    for spec in (SPEC, other):
+        runtime.ensure(spec)
+        runtime.stop(spec.name)
+    if runtime.name == "memory":
+        with pytest.raises(JailError, match="the runtime memory cannot write an archive"):
+            runtime.export("n1", archive)
+        return
+    (runtime.data_path("n1") / "kept").write_bytes(b"what the program wrote")
+    (runtime.data_path("n2") / "lost").write_bytes(b"")
+    runtime.export("n1", archive)
+    assert archive.stat().st_mode & 0o777 == 0o600
+    runtime.import_archive("n2", archive)
+    assert (runtime.data_path("n2") / "kept").read_bytes() == b"what the program wrote"
+    assert (runtime.data_path("n2") / "peers").read_bytes() == PEERS.content
+    assert not (runtime.data_path("n2") / "lost").exists()
+    archive.write_bytes(b"no archive")
+    with pytest.raises(JailError, match="cannot be imported"):
+        runtime.import_archive("n2", archive)
+    assert (runtime.data_path("n2") / "kept").exists()
+
+
+def test_exec_and_usage_are_of_running_jails_or_refused_in_one_line(runtime: Runtime) -> None:
+    if runtime.name in ISOLATING:
+        for act in (lambda: runtime.exec("n1", ("true",)), lambda: runtime.usage("n1")):
+            with pytest.raises(JailError, match="n1: it does not run; start it first"):
+                act()
+        runtime.ensure(SPEC)
+        assert runtime.exec("n1", ("true",)) == ""
+        assert (runtime.usage("n1").processes or 0) > 0
+        with pytest.raises(JailError, match="exit status 1"):
+            runtime.exec("n1", ("false",))
+        return
+    runtime.ensure(SPEC)
+    with pytest.raises(JailError, match="cannot run a command inside a jail; take a runtime"):
+        runtime.exec("n1", ("true",))
+    with pytest.raises(JailError, match="cannot measure a jail; take a runtime"):
+        runtime.usage("n1")
+
+
+@pytest.mark.parametrize(
+    "isolation",
+    [
+        Isolation(root=Root(kind=RootKind.THIN)),
+        Isolation(network=Network(kind=NetworkKind.VNET, bridge="bridge0")),
+        Isolation(limits=Limits(processes=5)),
+        Isolation(user="macula"),
+    ],
+    ids=repr,
+)
+def test_nobody_believes_to_be_isolated_who_is_not(runtime: Runtime, isolation: Isolation) -> None:
+    if runtime.name in ISOLATING:
+        pytest.skip("this one isolates")
+    with pytest.raises(JailError, match="cannot give it its own"):
+        runtime.ensure(replace(SPEC, isolation=isolation))
+    assert dict(runtime.look()) == {}

@@ -1,0 +1,1 @@
+"""Jails of FreeBSD: what to say to its tools, what they answer, and a model of such a machine."""

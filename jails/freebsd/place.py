@@ -1,0 +1,96 @@
+"""Where the things of one jail lie on the host, and what is on record of it.
+
+    .macula-jail   the mark, as with every runtime
+    record.json    what was started, and what was begun and may be left over
+    jail.conf      for jail(8); fstab, its mounts; console.log, what its commands wrote
+    root/          the jail's root folder, made anew at every start
+    launch/        the start script, seen read-only in the jail
+    logs/          the jail's /var/log
+    data/          the writable part: the only thing that outlives a start
+
+A record that is missing or damaged reads as None; nothing that runs is believed to be gone on
+its word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from jails.keeper.records import JailDirectory
+from maculaos.host.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Before the name of each of our jails in the kernel: there a name must not be a number, and a
+# stranger's jail may have any name.
+KERNEL_PREFIX = "macula-"
+_MOST_TAIL = 256 * 1024
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was started, and what was begun: ``record.json``."""
+
+    program_digest: str
+    # Paths under data/ that came from the spec.
+    files: tuple[str, ...]
+    stop_deadline_s: float
+    user: str = ""
+    # Seconds since the epoch, of the last start.
+    started_at: float | None = None
+    last_exit: str = ""
+    # The address of the jail, with the length of its network; and where it is set, if shared.
+    address: str = ""
+    shared_interface: str = ""
+    # The number of an epair that was asked for and may not have our names yet.
+    epair: int | None = None
+
+
+class Place:
+    """The folder of one jail."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.kernel_name = f"{KERNEL_PREFIX}{path.name}"
+        self.directory = JailDirectory(path)
+        self.root = path / "root"
+        self.launch = path / "launch"
+        self.logs = path / "logs"
+        self.conf = path / "jail.conf"
+        self.fstab = path / "fstab"
+        self.console = path / "console.log"
+        self.log = self.logs / "program.log"
+        self._record = path / "record.json"
+
+    def record(self) -> Record | None:
+        """The last record, if there is a sound one."""
+        try:
+            said = json.loads(self._record.read_bytes())
+            return Record(**{**said, "files": tuple(map(str, said["files"]))})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def write_record(self, record: Record) -> None:
+        """Replace the record."""
+        write_atomically(self._record, json.dumps(asdict(record), indent=1).encode(), 0o600)
+
+    def last_lines(self, lines: int) -> list[str]:
+        """The end of what the program wrote, whatever it made of the file's place."""
+        try:
+            handle = os.open(self.log, _FLAGS)
+        except OSError:
+            return []
+        with os.fdopen(handle, "rb") as file:
+            seen = os.fstat(handle)
+            if lines <= 0 or not stat.S_ISREG(seen.st_mode):
+                return []
+            file.seek(max(0, seen.st_size - _MOST_TAIL))
+            text = file.read(_MOST_TAIL)
+        return text.decode(errors="replace").splitlines()[-lines:]
