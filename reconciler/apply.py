@@ -16,6 +16,7 @@ from jails.runtime import JailError
 from maculaos.errors import MaculaError
 from reconciler.names import spoken
 from reconciler.steps import RemoveJail, Step, UpdateFiles
+from reconciler.unreachable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # On top of the time that a program may take to stop.
 STEP_DEADLINE_S: Final = 30.0
 LONGEST_STOP_S: Final = 60.0
+LONGEST_FAILURE: Final = 1000
 
 # Tells the program in that jail to read its files again; returns why it could not, or nothing.
 Reload: TypeAlias = Callable[[str], Awaitable[str]]
@@ -108,7 +110,8 @@ class Applier:
             step=step,
             started_at=started_at,
             duration_s=self._clock.monotonic() - began,
-            failure=failure,
+            # It may quote what a program wrote, control sequences and all.
+            failure=one_line(failure, LONGEST_FAILURE),
         )
 
     async def _within_deadline(self, step: Step) -> str:

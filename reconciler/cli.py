@@ -227,7 +227,7 @@ async def _watch(settings: ReconcilerSettings) -> None:
     clock = SystemClock()
     with Live(console=data, auto_refresh=False, screen=False) as view:
         while True:
-            view.update(render(snapshot, clock.now()), refresh=True)
+            view.update(render(snapshot, clock.now(), lines=data.height), refresh=True)
             await asyncio.sleep(REFRESH_S)
             snapshot, _ = await _snapshot(settings)
 

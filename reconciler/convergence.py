@@ -291,7 +291,11 @@ class Convergence:
         """Whether all that was due for that ticket has been done, well or not."""
         if ticket > self._fetched_ticket or self._under_way is not None:
             return False
-        return isinstance(self._due(now), Wait | Fetch)
+        due = self._due(now)
+        if isinstance(due, Fetch):
+            # The next poll may be due before the repair of what the last one brought.
+            return self._goal is None or self._repair_due > now
+        return isinstance(due, Wait)
 
     def exit_hinted(self, now: float) -> None:
         """A program ended, as far as somebody noticed: look soon."""

@@ -50,6 +50,7 @@ class Daemon:
         self._progressed = asyncio.Condition()
         self._is_fetching = False
         self._shown: Snapshot | None = None
+        self._shown_at = 0.0
         # What the watch saw last, and why it could not look; the work looks by itself.
         self._seen: Mapping[str, JailFacts] = {}
         self._blindness = ""
@@ -235,16 +236,18 @@ class Daemon:
 
     async def _show(self) -> None:
         """Write the status down if it says something new."""
-        snapshot, shown = self._worker.snapshot(), self._shown
-        if shown is not None and snapshot.status.at - shown.status.at < HEARTBEAT_S:
+        snapshot, shown, now = self._worker.snapshot(), self._shown, self._clock.monotonic()
+        if shown is not None and now - self._shown_at < HEARTBEAT_S:
             status = replace(snapshot.status, at=shown.status.at)
             if replace(snapshot, status=status) == shown:
                 return
         try:
             await asyncio.to_thread(self._worker.tools.store.save_snapshot, snapshot)
         except OSError as error:
-            self._worker.tools.journal.cannot("write status.json", error)
-        self._shown = snapshot
+            self._worker.wrote("status.json", error)
+        else:
+            self._worker.wrote("status.json")
+            self._shown, self._shown_at = snapshot, now
 
 
 async def pass_once(worker: Worker) -> dict[str, Any]:

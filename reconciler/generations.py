@@ -49,8 +49,8 @@ class Generation:
         # Frozen, and yet kept within bounds however much went wrong.
         object.__setattr__(self, "subject", _bounded_line(self.subject))
         object.__setattr__(self, "author", _bounded_line(self.author))
-        object.__setattr__(self, "problems", _bounded(self.problems))
-        object.__setattr__(self, "steps", _bounded(self.steps))
+        object.__setattr__(self, "problems", bounded(self.problems))
+        object.__setattr__(self, "steps", bounded(self.steps))
 
     @property
     def duration_s(self) -> float:
@@ -156,7 +156,8 @@ def decode_progress(content: bytes) -> Progress:
         ) from error
 
 
-def _bounded(lines: tuple[str, ...]) -> tuple[str, ...]:
+def bounded(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """No more lines than are kept, none longer than is kept; the last says what is left out."""
     kept = tuple(_bounded_line(line) for line in lines[:MOST_LINES])
     left_out = len(lines) - len(kept)
     return (*kept[:-1], f"... and {left_out + 1} more") if left_out else kept

@@ -50,7 +50,7 @@ async def run_daemon(settings: ReconcilerSettings, manner: Manner) -> dict[str, 
     with store.locked(), _log(settings, manner) as lines:
         worker = assemble(settings, lines)
         daemon = Daemon(worker)
-        _stop_on_signals(daemon)
+        _stop_on_signals(daemon, manner)
         await _run(daemon, worker, manner)
         if not manner.stops_jails:
             return {}
@@ -60,7 +60,8 @@ async def run_daemon(settings: ReconcilerSettings, manner: Manner) -> dict[str, 
 async def _stop_jails(worker: Worker, manner: Manner) -> dict[str, str]:
     worker.tools.journal.note("stopping_all", "stopping everything")
     with ExitStack() as shown:
-        if manner.is_live:
+        # The terminal may be what went away.
+        if manner.is_live and sys.stderr.isatty():
             shown.enter_context(Console(stderr=True).status("stopping everything"))
         failures = await stop_all(worker.tools.runtime)
     for jail, reason in failures.items():
@@ -77,15 +78,18 @@ async def _run(daemon: Daemon, worker: Worker, manner: Manner) -> None:
         await daemon.run()
     finally:
         showing.cancel()
-        with suppress(asyncio.CancelledError):
+        # Nobody can be shown anything on a terminal that was closed.
+        with suppress(asyncio.CancelledError, OSError):
             await showing
 
 
 async def _show(worker: Worker, hints: tuple[str, ...]) -> None:
     # Refreshed from this loop: a thread of rich's own would read what is being changed.
-    with Live(console=Console(highlight=False), auto_refresh=False) as view:
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False) as view:
         while True:
-            view.update(render(worker.snapshot(), worker.tools.clock.now(), hints), refresh=True)
+            now = worker.tools.clock.now()
+            view.update(render(worker.snapshot(), now, hints, console.height), refresh=True)
             await asyncio.sleep(REFRESH_S)
 
 
@@ -103,7 +107,9 @@ def log_file(settings: ReconcilerSettings) -> AbstractContextManager[Lines]:
     return closing(BoundedFile(settings.state_dir / LOG_NAME))
 
 
-def _stop_on_signals(daemon: Daemon) -> None:
+def _stop_on_signals(daemon: Daemon, manner: Manner) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # A live view belongs to its terminal: closing that ends it like Ctrl-C does.
+    hangup = (signal.SIGHUP,) if manner.is_live else ()
+    for number in (signal.SIGTERM, signal.SIGINT, *hangup):
         loop.add_signal_handler(number, daemon.stop)

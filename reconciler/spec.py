@@ -18,6 +18,7 @@ from reconciler.values import (
     STRICT,
     Command,
     IpAddress,
+    JailedName,
     Maybe,
     Name,
     Peer,
@@ -68,8 +69,8 @@ class NodeSpec:
 
     version: Literal[1]
     """The version of the spec format."""
-    name: Name
-    """The node: 1 to 32 of a-z, 0-9 and -; the same as the file name without .yaml."""
+    name: JailedName
+    """The node: 1 to 27 of a-z, 0-9 and -; the same as the file name without .yaml."""
     realm: Realm
     """The realm that realm.yaml declares."""
     listen: Listen
@@ -112,8 +113,8 @@ class AppSpec:
 
     version: Literal[1]
     """The version of the spec format."""
-    name: Name
-    """The app: 1 to 32 of a-z, 0-9 and -; the same as the file name without .yaml."""
+    name: JailedName
+    """The app: 1 to 27 of a-z, 0-9 and -; the same as the file name without .yaml."""
     node: Name
     """The node of this repository whose mesh the app uses."""
     command: Command

@@ -49,6 +49,8 @@ class Standing:
     reconcile_s: float | None = None
     # Whether the last plan was carried out in full.
     is_settled: bool = False
+    # By file: why it could not be written the last time; empty if it could.
+    unwritten: dict[str, str] = field(default_factory=dict)
     under_way: dict[str, Moment] = field(default_factory=dict)
 
     def begin(self, text: str, now: float) -> None:
@@ -111,11 +113,14 @@ class Standing:
         )
 
     def _problems(self, convergence: Convergence, world: World) -> tuple[str, ...]:
-        lines = list(self.refusal)
+        # The branch may have gone back to what runs: then nothing is refused any more.
+        lines = list(self.refusal) if convergence.progress.refused else []
         if convergence.evaluate_failure is not None:
             lines.append(convergence.evaluate_failure.reason)
         if convergence.look_failure is not None:
             lines.append(convergence.look_failure.reason)
         hindered = (*world.blocked.items(), *world.failures.items())
         lines += [f"{spoken(jail)}: {reason}" for jail, reason in hindered]
+        unwritten = sorted(self.unwritten.items())
+        lines += [f"cannot write {file}: {reason}" for file, reason in unwritten if reason]
         return tuple(lines)

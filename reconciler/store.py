@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maculaos.errors import UsageError
 from maculaos.host.files import (
     AlreadyLocked,
     exclusive_lock,
+    remove_leftovers,
     write_atomically,
 )
 from reconciler.activity import Snapshot
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.generations import Generation
+
+_PROGRESS: Final = "state.json"
+_HISTORY: Final = "history.jsonl"
+_SNAPSHOT: Final = "status.json"
+_FILES: Final = (_PROGRESS, _HISTORY, _SNAPSHOT)
 
 
 class Store:
@@ -54,11 +60,13 @@ class Store:
                     f"a reconciler already runs here: {error.what}",
                     "use it (reconciler status, reconciler sync) or stop it (reconciler down)",
                 ) from None
+            for name in _FILES:
+                remove_leftovers(self.folder / name)
             yield
 
     def progress(self) -> Progress:
         """How far the last reconciler came; raises ``UsageError`` if that cannot be read."""
-        path = self.folder / "state.json"
+        path = self.folder / _PROGRESS
         try:
             return decode_progress(path.read_bytes())
         except FileNotFoundError:
@@ -68,24 +76,24 @@ class Store:
 
     def save_progress(self, progress: Progress) -> None:
         """Remember how far we came."""
-        write_atomically(self.folder / "state.json", encode_progress(progress), 0o600)
+        write_atomically(self.folder / _PROGRESS, encode_progress(progress), 0o600)
 
     def history(self) -> tuple[Generation, ...]:
         """The generations, oldest first."""
         try:
-            return decode_history((self.folder / "history.jsonl").read_bytes(), self._most)
+            return decode_history((self.folder / _HISTORY).read_bytes(), self._most)
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
     def record(self, generation: Generation) -> None:
         """Add ``generation`` to the history."""
         history = remember(self.history(), generation, self._most)
-        write_atomically(self.folder / "history.jsonl", encode_history(history), 0o644)
+        write_atomically(self.folder / _HISTORY, encode_history(history), 0o644)
 
     def snapshot(self) -> Snapshot | None:
         """What the last reconciler said of itself; None if none ever ran."""
         try:
-            said = json.loads((self.folder / "status.json").read_bytes())
+            said = json.loads((self.folder / _SNAPSHOT).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError:
@@ -95,4 +103,4 @@ class Store:
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Show how things stand."""
         content = json.dumps(snapshot.as_json(), indent=2).encode() + b"\n"
-        write_atomically(self.folder / "status.json", content, 0o644)
+        write_atomically(self.folder / _SNAPSHOT, content, 0o644)

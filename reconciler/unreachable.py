@@ -73,6 +73,14 @@ def unreachable(url: str, said: str) -> SourceUnreachable:
     return SourceUnreachable(f"{shown}: git says: {one_line(redacted_in(said, url))}", "")
 
 
+def hindered(error: OSError) -> SourceUnreachable:
+    """The error for what this machine could not do: its disk is full, or it runs too much."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return SourceUnreachable(
+        f"git cannot work on this machine: {what}", "free some space under state_dir, or memory"
+    )
+
+
 def redacted(url: str) -> str:
     """``url`` without a password, for logs, status and errors."""
     return re.sub(r"^([a-z+]+://[^:/@]*):[^@/]*@", r"\1:***@", url)

@@ -28,6 +28,9 @@ T = TypeVar("T")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 # The variables that tell an app where its mesh is.
 RESERVED_PREFIX: Final = "MACULA_"
+# Of a node or an app: its jail's name has a prefix (``reconciler.names``), and 32 in all.
+LONGEST_NAME: Final = 27
+_SHORT_NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,25}[a-z0-9])?$"
 
 
 def _given(value: T) -> T:
@@ -37,6 +40,8 @@ def _given(value: T) -> T:
 
 
 def _ip_address(text: str) -> str:
+    if "%" in text:
+        raise ValueError(f"{text!r} has a scope: other machines cannot dial it")
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -45,6 +50,12 @@ def _ip_address(text: str) -> str:
 
 def _peer(text: str) -> str:
     return str(parse_address(text)) if ":" in text else check_name(text)
+
+
+def _jailed_name(text: str) -> str:
+    if len(check_name(text)) > LONGEST_NAME:
+        raise ValueError(f"{text!r} has {len(text)} characters, at most {LONGEST_NAME} fit")
+    return text
 
 
 def _word(text: str) -> str:
@@ -76,6 +87,11 @@ Multiplier = Annotated[int, Ge(1), Le(20)]
 QueueBytes = Annotated[int, Ge(65_536), Le(1 << 30)]
 Name = Annotated[
     str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})
+]
+JailedName = Annotated[
+    str,
+    AfterValidator(_jailed_name),
+    WithJsonSchema({"type": "string", "pattern": _SHORT_NAME_PATTERN}),
 ]
 Realm = Annotated[
     str, AfterValidator(check_realm), WithJsonSchema({"type": "string", "pattern": REALM_PATTERN})

@@ -1,11 +1,14 @@
 """The live view: how things stand, on one screen of a terminal.
 
 ``render`` is pure: a snapshot, the time and some hints go in, something that rich can draw comes
-out. Words come with every colour. Who refreshes it, and how often, is not known here.
+out. Words come with every colour. On a narrow terminal columns are left out, on a low one events
+and what is ready anyway, so that the hints stay. Who refreshes it, and how often, is not known
+here.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,20 +19,31 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.status import Word, short_revision
+from reconciler.activity import Snapshot
+from reconciler.status import ItemStatus, Word, short_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from reconciler.activity import Activity, Snapshot
-    from reconciler.status import ItemStatus, Status
+    from reconciler.activity import Activity
+    from reconciler.status import Status
 
 # What takes longer than this is shown with a spinner.
 PATIENCE_S: Final = 1.0
 EVENTS_SHOWN: Final = 6
 PROBLEMS_SHOWN: Final = 12
+# However low the terminal.
+FEWEST_ITEMS: Final = 3
+
+_COLUMNS: Final = (
+    "name", "health", "state", "address", "members", "pid", "restarts", "since",
+)  # fmt: skip
+_NUMBERS: Final = frozenset({"members", "pid", "restarts", "since"})
+# Left out in this order where the terminal is narrow; what is left says who, how and where.
+_LESSER: Final = ("restarts", "since", "state", "pid")
+_LEAST_REASON: Final = 12
 
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _LOOKS: Final = {
@@ -39,21 +53,58 @@ _LOOKS: Final = {
 }
 
 
-def render(snapshot: Snapshot, now: float, hints: Sequence[str] = ()) -> RenderableType:
-    """The whole view at ``now``, in seconds since the epoch; ``hints`` stand at its foot."""
-    status, activity = snapshot.status, snapshot.activity
-    parts: list[RenderableType] = [_head(status, activity, now), _items(status.items, now)]
-    parts += _section("under way", _under_way(activity, now))
-    parts += _section("problems", _problems(status))
-    parts += _section("events", _events(activity))
-    parts += [Padding(Text("\n").join(Text(hint, style="cyan") for hint in hints), (1, 1, 0, 1))]
-    return Panel(
-        Group(*parts),
-        title=_title(status),
-        title_align="left",
-        border_style=_LOOKS[_word(status)][2],
-        box=box.ROUNDED,
-    )
+def render(
+    snapshot: Snapshot, now: float, hints: Sequence[str] = (), lines: int | None = None
+) -> RenderableType:
+    """The whole view at ``now``, in seconds since the epoch; ``hints`` stand at its foot.
+
+    With ``lines`` it takes no more of them, as far as it can.
+    """
+    return _View(snapshot, now, tuple(hints), lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Drawn when the size of the terminal is known."""
+
+    snapshot: Snapshot
+    now: float
+    hints: tuple[str, ...]
+    lines: int | None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        events, items = EVENTS_SHOWN, len(self.snapshot.status.items)
+        surplus = self._surplus(self._panel(events, items), console, options)
+        if surplus > 0:
+            # Without any event their title goes too.
+            events = EVENTS_SHOWN - surplus if surplus < EVENTS_SHOWN else 0
+            surplus = self._surplus(self._panel(events, items), console, options)
+        if surplus > 0:
+            items = max(items - surplus - 1, FEWEST_ITEMS)
+        yield self._panel(events, items)
+
+    def _surplus(self, panel: Panel, console: Console, options: ConsoleOptions) -> int:
+        """How many lines ``panel`` has too many."""
+        if self.lines is None:
+            return 0
+        return len(console.render_lines(panel, options.update(height=None))) - self.lines
+
+    def _panel(self, events: int, items: int) -> Panel:
+        status, activity = self.snapshot.status, self.snapshot.activity
+        parts: list[RenderableType] = [_head(status, activity, self.now)]
+        parts += [_Items(_telling(status.items, items), len(status.items), self.now)]
+        parts += _section("under way", _under_way(activity, self.now))
+        parts += _section("problems", _problems(status))
+        parts += _section("events", _events(activity, events))
+        hints = Text("\n").join(Text(hint, style="cyan") for hint in self.hints)
+        parts += [Padding(hints, (1, 1, 0, 1))] if self.hints else []
+        return Panel(
+            Group(*parts),
+            title=_title(status),
+            title_align="left",
+            border_style=_LOOKS[_word(status)][2],
+            box=box.ROUNDED,
+        )
 
 
 def ago(seconds: float) -> str:
@@ -104,35 +155,67 @@ def _revision(status: Status, activity: Activity) -> Text:
     return text
 
 
-def _items(items: Iterable[ItemStatus], now: float) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1))
-    for column in ("name", "health", "state", "address", "members", "pid", "restarts", "since"):
-        is_number = column in {"members", "pid", "restarts", "since"}
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=True)
-    table.add_column("", ratio=1, overflow="ellipsis", no_wrap=True)
-    for item in items:
-        table.add_row(*_row(item, now))
-    if not table.row_count:
-        return Padding(Text("nothing is wanted, and nothing runs", style="dim"), (1, 1))
-    return table
+def _telling(items: Sequence[ItemStatus], most: int) -> tuple[ItemStatus, ...]:
+    """At most that many, in their order: those that are not ready before those that are."""
+    kept = {id(item) for item in sorted(items, key=lambda item: item.ready)[:most]}
+    return tuple(item for item in items if id(item) in kept)
 
 
-def _row(item: ItemStatus, now: float) -> tuple[Text, ...]:
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """A line each, in the columns that fit; ``total`` says how many there are."""
+
+    items: tuple[ItemStatus, ...]
+    total: int
+    now: float
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.items:
+            yield Padding(Text("nothing is wanted, and nothing runs", style="dim"), (1, 1))
+            return
+        rows = [_row(item, self.now) for item in self.items]
+        columns = _fitting(rows, options.max_width)
+        table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1))
+        for column in columns:
+            justify = "right" if column in _NUMBERS else "left"
+            table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # two of rich's words
+        table.add_column("", ratio=1, overflow="ellipsis", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[column] for column in columns), row["reason"])
+        yield table
+        if self.total > len(self.items):
+            left_out = f"... and {self.total - len(self.items)} more"
+            yield Padding(Text(left_out, style="dim"), (0, 1))
+
+
+def _fitting(rows: Sequence[Mapping[str, Text]], width: int) -> tuple[str, ...]:
+    """The columns that leave some room for the reason."""
+    columns = list(_COLUMNS)
+    # Two blanks between columns, and two around the whole.
+    widths = {c: 2 + max(len(c), *(row[c].cell_len for row in rows)) for c in columns}
+    for lesser in _LESSER:
+        if 2 + sum(widths[column] for column in columns) + _LEAST_REASON <= width:
+            break
+        columns.remove(lesser)
+    return tuple(columns)
+
+
+def _row(item: ItemStatus, now: float) -> dict[str, Text]:
     sign, word, style = _LOOKS[item.word]
     members = f"{item.members.alive}/{item.members.known}" if item.members else "-"
     since = ago(now - item.since) if item.since is not None and item.pid is not None else "-"
     is_whole = item.members is None or item.members.alive == item.members.known
-    return (
-        Text.assemble((f"{item.kind} ", "dim"), (item.name, "bold")),
-        Text(f"{sign} {word}", style=style),
-        Text(item.state),
-        Text(item.address or "-"),
-        Text(members, style="" if is_whole else "yellow"),
-        Text(str(item.pid) if item.pid is not None else "-"),
-        Text(str(item.restarts), style="yellow" if item.restarts else "dim"),
-        Text(since),
-        Text(item.reason, style="dim"),
-    )
+    return {
+        "name": Text.assemble((f"{item.kind} ", "dim"), (item.name, "bold")),
+        "health": Text(f"{sign} {word}", style=style),
+        "state": Text(item.state),
+        "address": Text(item.address or "-"),
+        "members": Text(members, style="" if is_whole else "yellow"),
+        "pid": Text(str(item.pid) if item.pid is not None else "-"),
+        "restarts": Text(str(item.restarts), style="yellow" if item.restarts else "dim"),
+        "since": Text(since),
+        "reason": Text(item.reason, style="dim"),
+    }
 
 
 def _section(title: str, lines: list[Text]) -> list[RenderableType]:
@@ -156,10 +239,10 @@ def _problems(status: Status) -> list[Text]:
     return [*lines, Text(f"... and {left_out} more", style="red")] if left_out > 0 else lines
 
 
-def _events(activity: Activity) -> list[Text]:
+def _events(activity: Activity, most: int) -> list[Text]:
     return [
         Text.assemble((f"{_clock(one.at)}  ", "dim"), one.text, overflow="ellipsis", no_wrap=True)
-        for one in activity.events[-EVENTS_SHOWN:]
+        for one in activity.events[len(activity.events) - min(most, len(activity.events)) :]
     ]
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from jails.runtime import JailError, Runtime
 from maculaos.client import connect
@@ -30,7 +31,7 @@ from reconciler.convergence import (
     Wait,
 )
 from reconciler.desired import Desired, Refused, compile_tree
-from reconciler.generations import Generation, Outcome
+from reconciler.generations import Generation, Outcome, Progress, bounded
 from reconciler.git import Commit, GitSource, Revision
 from reconciler.journal import Journal
 from reconciler.machine import machine_paths
@@ -41,12 +42,16 @@ from reconciler.standing import About, Standing
 from reconciler.status import FetchStatus, counted, short_revision
 from reconciler.store import Store
 from reconciler.survey import look
-from reconciler.unreachable import DamagedClone, EmptyRepository, SourceUnreachable
+from reconciler.unreachable import DamagedClone, EmptyRepository, SourceUnreachable, hindered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.activity import Snapshot
     from reconciler.settings import ReconcilerSettings
     from reconciler.steps import Step
+
+T = TypeVar("T")
 
 RELOAD_TIMEOUT_S: Final = 5.0
 PROBLEMS_LOGGED: Final = 5
@@ -73,17 +78,16 @@ class Worker:
         self.tools = tools
         # Set to end the work at the next border of a step.
         self.stopping = asyncio.Event()
-        self.convergence = Convergence(
-            _timing(settings), tools.random, tools.store.progress(), tools.clock.monotonic()
-        )
         self.standing = Standing(about=self._about(pid))
+        self.convergence = Convergence(
+            _timing(settings), tools.random, self._recalled(), tools.clock.monotonic()
+        )
         # While this holds, what is found on the machine changes by our own hand.
         self.is_repairing = False
         self._saved = self.convergence.progress
         self._compiled: tuple[str, Desired] | None = None
         self._commits: dict[str, Commit] = {}
         self._applier = Applier(tools.runtime, self._reload, tools.clock)
-        self._restore_refusal()
 
     def snapshot(self) -> Snapshot:
         """How things stand now."""
@@ -108,7 +112,7 @@ class Worker:
         text = f"asking {self.tools.source.shown_url}"
         self.standing.begin(text, self._now)
         try:
-            tip, notice = await asyncio.to_thread(self._fetch)
+            tip, notice = await _with_git(self._fetch)
         except EmptyRepository as error:
             self._fetch_failed(error)
             self.convergence.fetched(None, self._monotonic)
@@ -128,13 +132,15 @@ class Worker:
         text = f"reading {short_revision(revision)}"
         self.standing.begin(text, attempted_at)
         try:
-            desired = await asyncio.to_thread(self._compile, revision)
-            await asyncio.to_thread(self.tools.source.keep, Revision(revision))
+            desired = await _with_git(partial(self._compile, revision))
+            await _with_git(partial(self.tools.source.keep, Revision(revision)))
         except Refused as refused:
             self._refused(revision, refused, attempted_at)
         except SourceUnreachable as error:
+            known = self.convergence.evaluate_failure
             self.convergence.evaluate_failed(str(error), self._monotonic)
-            self._cannot(f"read {short_revision(revision)}", error, revision=revision)
+            if known is None or known.reason != str(error):
+                self._cannot(f"read {short_revision(revision)}", error, revision=revision)
         else:
             self._compiled = (revision, desired)
             self.standing.refusal = ()
@@ -286,7 +292,7 @@ class Worker:
         self.standing.fetch = replace(self.standing.fetch, failed_at=self._now, error=str(error))
 
     def _refused(self, revision: str, refused: Refused, attempted_at: float) -> None:
-        self.standing.refusal = tuple(map(str, refused.problems))
+        self.standing.refusal = bounded(tuple(map(str, refused.problems)))
         self.convergence.refused(revision, self._monotonic)
         said = f"refused {short_revision(revision)}: {counted(len(refused.problems), 'problem')}"
         count = len(refused.problems)
@@ -315,7 +321,7 @@ class Worker:
         failures = self.convergence.step_failures
         outcome = Outcome.FAILED if failures else Outcome.APPLIED
         # A commit that was refused meanwhile changed nothing about the one that is repaired.
-        done = [one for one in self.tools.store.history() if one.outcome is not Outcome.REFUSED]
+        done = [one for one in self._history() if one.outcome is not Outcome.REFUSED]
         if not done or (done[-1].revision, done[-1].outcome) != (revision, outcome):
             steps = tuple(record.describe() for record in records)
             problems = tuple(
@@ -348,11 +354,26 @@ class Worker:
         try:
             self.tools.store.record(generation)
         except OSError as error:
-            self._cannot("write the history", error)
+            self.wrote("history.jsonl", error)
+        else:
+            self.wrote("history.jsonl")
+
+    def wrote(self, file: str, error: OSError | None = None) -> None:
+        """Remember why ``file`` could not be written, or that it could; say each reason once."""
+        reason = "" if error is None else error.strerror or str(error)
+        if reason and reason != self.standing.unwritten.get(file):
+            self.tools.journal.cannot(f"write {file}", reason, file=file)
+        self.standing.unwritten[file] = reason
 
     def _last_generation(self) -> Generation | None:
-        history = self.tools.store.history()
+        history = self._history()
         return history[-1] if history else None
+
+    def _history(self) -> tuple[Generation, ...]:
+        try:
+            return self.tools.store.history()
+        except OSError:
+            return ()  # writing it will say why
 
     def _save_progress(self) -> None:
         progress = self.convergence.progress
@@ -361,16 +382,23 @@ class Worker:
         try:
             self.tools.store.save_progress(progress)
         except OSError as error:
-            self._cannot("write state.json", error)
+            self.wrote("state.json", error)
         else:
             self._saved = progress
+            self.wrote("state.json")
 
-    def _restore_refusal(self) -> None:
-        """A refused commit is not evaluated again after a restart: recall what was wrong."""
-        refused = self.convergence.progress.refused
-        for generation in self.tools.store.history():
-            if generation.revision == refused and generation.outcome is Outcome.REFUSED:
+    def _recalled(self) -> Progress:
+        """How far the last worker came.
+
+        A refused commit is not evaluated again, so recall what was wrong with it; if that was
+        never written down, forget the refusal, and the next look at the commit says it.
+        """
+        progress = self.tools.store.progress()
+        for generation in self._history():
+            if generation.revision == progress.refused and generation.outcome is Outcome.REFUSED:
                 self.standing.refusal = generation.problems
+                return progress
+        return progress.without_refusal()
 
     def _subject(self, revision: str) -> str:
         commit = self._commits.get(revision)
@@ -404,6 +432,14 @@ class Worker:
     @property
     def _monotonic(self) -> float:
         return self.tools.clock.monotonic()
+
+
+async def _with_git(work: Callable[[], T]) -> T:
+    """Do ``work`` in a thread; a machine that has no room for it is no end of the daemon."""
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise hindered(error) from error
 
 
 def _timing(settings: ReconcilerSettings) -> Timing:

@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess  # noqa: TID251  # starts the reconciler as an operator would, and leaves it alone
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import psutil
 import typer
+from git.exc import GitError
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +25,10 @@ from demo.picture import draw
 from demo.site import Site, free_port, listening_ports, prepare
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
+from maculaos.host.files import AlreadyLocked, exclusive_lock, make_private_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
 DEMO: Final = CHECKOUT / "var" / "demo"
@@ -39,7 +45,7 @@ people = Console(stderr=True, highlight=False)
 def up(root: Root = DEMO) -> None:
     """Prepare the demo and become its reconciler; Ctrl-C stops everything."""
     site = Site(root.resolve())
-    with people.status("preparing the demo"):
+    with _alone(site), people.status("preparing the demo"):
         prepare(site, {}, _tell)
     _check_ports(site)
     hints = (word for hint in _hints(site) for word in ("--hint", hint))
@@ -51,6 +57,11 @@ def up(root: Root = DEMO) -> None:
 def check(root: Root = CHECK) -> None:
     """Play the whole main job with nobody watching; exit 0 only if all of it happened."""
     site = Site(root.resolve())
+    with _alone(site):
+        _check(site)
+
+
+def _check(site: Site) -> None:
     if site.settings_file.exists():
         _down(site)
     shutil.rmtree(site.root, ignore_errors=True)
@@ -164,18 +175,40 @@ def _down(site: Site) -> None:
         shutil.rmtree(site.run, ignore_errors=True)
 
 
+@contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """Nobody else prepares or checks this site meanwhile; raises ``UsageError`` if one does."""
+    lock = site.root.with_name(f"{site.root.name}.lock")
+    make_private_directory(lock.parent)
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive_lock(lock))
+        except AlreadyLocked as error:
+            raise UsageError(f"another make is at work here: {error.what}", "wait for it") from None
+        yield
+
+
 def _tell(line: str) -> None:
     people.print(line)
 
 
 def main() -> int:
     """Run one verb; turn what people can mend into one line."""
+    _forget_git_settings()
     try:
         app()
-    except MaculaError as error:
-        people.print(f"demo: {error}", style="red")
+    except (MaculaError, GitError, OSError) as error:
+        people.print(f"demo: {' '.join(str(error).split())}", style="red", markup=False)
         return 1
     return 0
+
+
+def _forget_git_settings() -> None:
+    """Work in our own repositories: a GIT_DIR of this shell would lead Git into another one."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        if name != "GIT_EXEC_PATH":
+            del os.environ[name]
+    os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 if __name__ == "__main__":

@@ -26,7 +26,13 @@ class Problem:
 
     def __str__(self) -> str:
         said = f"{self.path}:{self.line}:{self.column}: {self.what}"
-        return f"{said}; {self.hint}" if self.hint else said
+        text = f"{said}; {self.hint}" if self.hint else said
+        # It quotes paths and values of somebody else's files, and no terminal may obey those.
+        return "".join(sign if sign.isprintable() else _escaped(sign) for sign in text)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape", "surrogatepass").decode()
 
 
 class InvalidDocument(MaculaError):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import pytest
 from demo.acts import ACTS
 from demo.machine import node_processes, processes
 from demo.site import Site, free_port, prepare
+from maculaos.host.files import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,3 +123,35 @@ def test_down_without_a_demo_says_so(root: Path) -> None:
     done = demo("down", root)
     assert done.returncode == 0
     assert "nothing to stop" in done.stderr
+
+
+def test_repository_of_the_shell_is_left_alone(root: Path) -> None:
+    other = root.parent / "other"
+    subprocess.run(["git", "init", "--quiet", str(other)], check=True)
+    before = (other / ".git/config").read_text()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        with suppress(OSError):  # taken by somebody else is as good
+            taken.bind(("127.0.0.1", 4701))
+        done = subprocess.run(
+            words("up", root),
+            cwd=CHECKOUT,
+            env={**ENVIRONMENT, "GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert "n1 cannot listen" in " ".join(done.stderr.split()), done.stderr
+    assert (other / ".git/config").read_text() == before
+    assert not (other / ".git/index").exists()
+    assert (Site(root).worktree / "realm.yaml").exists()
+
+
+def test_site_is_prepared_by_one_at_a_time(root: Path) -> None:
+    with exclusive_lock(root.with_name(f"{root.name}.lock")):
+        for verb in ("up", "check"):
+            refused = demo(verb, root)
+            assert refused.returncode == 1
+            assert "another make is at work here" in refused.stderr
+            assert "Traceback" not in refused.stderr
+    assert not root.exists()

@@ -124,3 +124,11 @@ def test_step_past_its_deadline_is_given_up_and_its_jail_left_alone() -> None:
     assert [record.is_ok for record in records] == [False, False, True]
     assert "not done within" in records[0].failure
     assert "has not come back" in records[1].failure
+
+
+def test_failure_that_quotes_a_program_is_one_printable_line() -> None:
+    runtime = MemoryRuntime()
+    runtime.fail_next_ensure("n1", "it wrote: \x1b[31mred\x1b]0;t\x07 \u202e\nand more")
+    (record,), _ = apply(runtime, StartJail(spec("n1"), "r"))
+    assert record.failure.isprintable()
+    assert record.failure.startswith("it wrote:")

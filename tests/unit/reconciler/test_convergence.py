@@ -409,3 +409,19 @@ class Story(RuleBasedStateMachine):
 
 
 TestStory = Story.TestCase
+
+
+def test_sync_is_not_served_before_the_repair_though_the_next_poll_is_due() -> None:
+    one = begin()
+    ticket = one.sync_requested(0.0)
+    assert one.next_action(0.0) == Fetch()
+    one.fetched("a", 0.0)
+    late = 2 * POLL
+    assert one.next_action(late) == Evaluate("a")
+    one.compiled("a", late)
+    assert not one.is_served(ticket, late)
+    assert one.next_action(late) == Fetch()
+    one.fetched("a", late)
+    assert one.next_action(late) == Repair("a")
+    one.repaired("a", NOTHING, late)
+    assert one.is_served(ticket, late)

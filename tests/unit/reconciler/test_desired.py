@@ -258,3 +258,27 @@ def test_bad_app_is_refused_in_words(lines: list[str], what: str) -> None:
 def test_command_is_a_list_of_words(command: str) -> None:
     text = f"version: 1\nname: echo\nnode: n2\ncommand: {command}\n".encode()
     assert "command" in the_problem(tree(apps__echo=text)).what
+
+
+def test_name_that_leaves_no_room_for_its_jail_is_refused() -> None:
+    fits, long = "a" * 27, "b" * 28
+    assert fits in compile_tree(tree(**{f"nodes__{fits}": node(fits, 4703)})).nodes
+    for wrong in (
+        {f"nodes__{long}": node(long, 4703)},
+        {f"apps__{long}": app(long, "n1")},
+    ):
+        assert "has 28 characters, at most 27 fit" in the_problem(tree(**wrong)).what
+
+
+@pytest.mark.parametrize("scope", ["em0", r"\e[31m", r"a\nb"])
+def test_address_with_a_scope_is_refused(scope: str) -> None:
+    text = node("n3", 4703).replace(b"'127.0.0.1'", f'"fe80::1%{scope}"'.encode())
+    found = the_problem(tree(nodes__n3=text))
+    assert "has a scope: other machines cannot dial it" in found.what
+    assert str(found).isprintable()
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: "/" not in text))
+def test_no_problem_holds_what_a_terminal_would_obey(name: str) -> None:
+    files = {**tree(), f"nodes/{name}.txt": b"", f"{name}.yml": b"", f"Node/{name}.yaml": b""}
+    assert all(str(problem).isprintable() for problem in problems(files))

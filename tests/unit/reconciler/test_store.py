@@ -67,3 +67,14 @@ def test_no_status_is_none_and_a_damaged_one_is_told(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text("[")
     with pytest.raises(UsageError, match="status cannot be read"):
         store.snapshot()
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_holder(tmp_path: Path) -> None:
+    store = Store(tmp_path, 3)
+    store.record(generation(1))
+    left = [tmp_path / f".{name}.4711.0123abcd" for name in ("state.json", "history.jsonl")]
+    for file in left:
+        file.write_text("half")
+    with store.locked():
+        assert not any(file.exists() for file in left)
+    assert store.history() == (generation(1),)

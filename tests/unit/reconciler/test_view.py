@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -137,3 +138,32 @@ def test_snapshot_comes_back_from_json() -> None:
         status=status(), activity=Activity(subject="x", events=(Moment(at=NOW, text="y"),))
     )
     assert Snapshot.from_json(snapshot.as_json()) == snapshot
+
+
+def demo_snapshot(items: int = 4) -> Snapshot:
+    nodes = tuple(replace(N1, name=f"n{one}", ready=one != 40) for one in range(1, items + 1))
+    events = tuple(Moment(at=NOW, text=f"event {one}") for one in range(6))
+    activity = Activity(subject="Describe three nodes and an app", events=events)
+    return Snapshot(status=status(items=nodes, reconciled_at=NOW - 3), activity=activity)
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 24), (60, 20), (140, 50)])
+@pytest.mark.parametrize("items", [4, 100])
+def test_hints_are_on_the_screen_and_columns_are_whole(width: int, lines: int, items: int) -> None:
+    hints = (
+        "push a change:     cd var/demo/config; edit nodes/n2.yaml; git commit -am x; git push",
+        "talk to the mesh:  .venv/bin/macula call echo hello --socket var/demo/run/n1.sock",
+    )
+    console = Console(width=width, height=lines, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(render(demo_snapshot(items), NOW, hints, lines))
+    said = captured.get()
+    assert len(said.splitlines()) <= lines
+    assert "talk to the mesh" in said
+    assert "127.0.0.1:4701" in said
+    assert "● ready" in said
+    if items == 100:
+        assert "n40 " in said, "what is not ready is shown first"
+        assert " more" in said
+    else:
+        assert "…" not in said
