@@ -32,6 +32,24 @@ _CORES: Final = (
     "maculaos.rpc",
     "maculaos.discovery",
 )
+# Builders and parsers of one tool each, and what is worked out without asking the machine.
+_FREEBSD_CORES: Final = (
+    "admission",
+    "gpart",
+    "ifconfig",
+    "jail",
+    "jls",
+    "kenv",
+    "mount",
+    "naming",
+    "netstat",
+    "pfctl",
+    "ps",
+    "rctl",
+    "render",
+    "sysctl",
+    "unreadable",
+)
 _RECONCILER_WORDS: Final = (
     "reconciler.names",
     "reconciler.values",
@@ -147,6 +165,7 @@ PURE: Final = (
     "maculaos.node",
     "jails.spec",
     "jails.runtime",
+    *(f"jails.freebsd.{room}" for room in _FREEBSD_CORES),
     "jails.keeper.supervision",
 )
 IMPURE: Final = (
@@ -171,6 +190,7 @@ DOORS: Final[dict[str, tuple[str, ...]]] = {
     "aioquic": ("maculaos.quic",),
     "git": ("reconciler.git", "reconciler.gitcommand"),
     "gitdb": ("reconciler.git", "reconciler.gitcommand"),
+    "jinja2": ("jails.freebsd.render",),
     "psutil": ("jails", "maculaos.host"),
 }
 
