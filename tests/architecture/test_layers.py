@@ -50,6 +50,7 @@ _FREEBSD_CORES: Final = (
     "sysctl",
     "unreadable",
 )
+_NAMESPACES_CORES: Final = ("admission", "bwrap", "ip", "limits", "nft")
 _RECONCILER_WORDS: Final = (
     "reconciler.names",
     "reconciler.values",
@@ -166,6 +167,7 @@ PURE: Final = (
     "jails.spec",
     "jails.runtime",
     *(f"jails.freebsd.{room}" for room in _FREEBSD_CORES),
+    *(f"jails.namespaces.{room}" for room in _NAMESPACES_CORES),
     "jails.keeper.supervision",
 )
 IMPURE: Final = (

@@ -1,0 +1,1 @@
+"""Jails as Linux namespaces: bubblewrap, network namespaces, nftables and control groups."""

@@ -1,0 +1,89 @@
+"""Jails of Linux namespaces: the same keeper and records as plain processes, well enclosed.
+
+How a program is kept is ``jails.process``; what surrounds it, ``jails.namespaces.enclosure``. As
+root each jail can have a network, an account and limits of its own; for an ordinary user there
+is less, and ``abilities`` says what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jails.namespaces.abilities import SEARCH_PATH, probe
+from jails.namespaces.enclosure import NamespaceEnclosure
+from jails.namespaces.inside import command_inside, first_inside, usage_of
+from jails.namespaces.naming import Naming
+from jails.process import ProcessRuntime, ProcessSettings
+from jails.runtime import EXEC_TIMEOUT_S, JailError
+from maculaos.host.commands import CommandFailed, SystemRunner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jails.namespaces.abilities import Abilities
+    from jails.spec import JailUsage
+    from maculaos.host.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceSettings:
+    """Bounds of the namespace runtime, and those of the keepers below it."""
+
+    keeping: ProcessSettings = field(default_factory=ProcessSettings)
+    # Each folder in memory that a jail has for scratch (/tmp and the like) holds at most this.
+    scratch_bytes: int = 256 * 1024 * 1024
+
+
+class NamespaceRuntime(ProcessRuntime):
+    """A ``Runtime`` of jails under ``root``; what the machine cannot do is refused by name."""
+
+    def __init__(
+        self,
+        root: Path,
+        clock: Clock,
+        settings: NamespaceSettings | None = None,
+        *,
+        abilities: Abilities | None = None,
+    ) -> None:
+        settings = settings or NamespaceSettings()
+        self._tools = SystemRunner({"PATH": SEARCH_PATH, "LANG": "C.UTF-8"})
+        self.abilities = abilities or probe(self._tools)
+        self._naming = Naming(root.absolute())
+        enclosure = NamespaceEnclosure(
+            root.absolute(), self.abilities, self._tools, clock, settings.scratch_bytes
+        )
+        super().__init__(root, clock, settings.keeping, enclosure=enclosure)
+
+    @property
+    def name(self) -> str:
+        """See ``Runtime.name``."""
+        return "namespaces"
+
+    def exec(self, name: str, command: tuple[str, ...], timeout_s: float = EXEC_TIMEOUT_S) -> str:
+        """See ``Runtime.exec``; under the jail's account, without any capability."""
+        pid = self._running_pid(name)
+        if not self.abilities.is_root:
+            raise JailError(name, "only root can run a command inside a jail")
+        owner = self.data_path(name).stat()
+        argv = command_inside(
+            self.abilities.tools, first_inside(name, pid), (owner.st_uid, owner.st_gid), command
+        )
+        try:
+            return self._tools.run(*argv, timeout_s=timeout_s)
+        except CommandFailed as failed:
+            is_late = failed.exit_status is None
+            how = "did not end in time" if is_late else f"exit status {failed.exit_status}"
+            what = f"{command[0]}: {how}: {failed.stderr.strip()[:500]}"
+            raise JailError(name, what) from failed
+
+    def usage(self, name: str) -> JailUsage:
+        """See ``Runtime.usage``."""
+        pid = self._running_pid(name)
+        return usage_of(name, pid, self._naming.of(name).interfaces.host_interface)
+
+    def _running_pid(self, name: str) -> int:
+        facts = self.look().get(name)
+        if facts is None or facts.pid is None:
+            raise JailError(name, "it does not run", "start it first")
+        return facts.pid
