@@ -7,6 +7,7 @@ nobody thought of is not there; when all is in place it becomes read-only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -103,7 +104,13 @@ def _view_argv(view: View) -> Iterable[str]:
 
 
 def _entries_argv(entries: Iterable[Bind | Link]) -> Iterable[str]:
+    made: dict[str, None] = {}
     for entry in entries:
+        # bwrap itself makes them for root alone, and an account of the jail could not pass.
+        for parent in reversed(PurePosixPath(entry.target).parents[:-1]):
+            if str(parent) not in made:
+                made[str(parent)] = None
+                yield from ("--perms", "0755", "--dir", str(parent))
         if isinstance(entry, Link):
             yield from ("--symlink", entry.text, entry.target)
         else:

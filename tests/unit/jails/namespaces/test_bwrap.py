@@ -39,6 +39,14 @@ def test_the_root_folder_becomes_read_only_after_everything_is_in_it() -> None:
     assert place(words, "--ro-bind", "/srv", "/srv") < last
 
 
+def test_every_account_can_pass_through_the_folders_above_what_is_shown() -> None:
+    deep = (Bind("/root/py/lib", "/root/py/lib"), Bind("/root/py/bin", "/root/py/bin"))
+    words = argv(View(system=deep, data="/d", scratch_bytes=1))
+    outer = place(words, "--perms", "0755", "--dir", "/root")
+    inner = place(words, "--perms", "0755", "--dir", "/root/py")
+    assert outer < inner < place(words, "--ro-bind", "/root/py/lib", "/root/py/lib")
+
+
 def test_secrets_are_hidden_after_the_folder_that_holds_them_is_shown() -> None:
     words = argv()
     shown = place(words, "--ro-bind", "/etc", "/etc")
