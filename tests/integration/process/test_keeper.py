@@ -32,19 +32,7 @@ from jailyard import (
 from maculaos.host.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with jailyard.yard() as root:
-        yield root
-
-
-@pytest.fixture
-def runtime(root: Path) -> ProcessRuntime:
-    return jailyard.runtime_at(root)
 
 
 def test_a_killed_program_is_started_again_and_counted(root: Path, runtime: ProcessRuntime) -> None:

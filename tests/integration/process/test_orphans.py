@@ -27,21 +27,9 @@ from jailyard import (
 from maculaos.host.processes import ProcessMark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from jails.process import ProcessRuntime
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with jailyard.yard() as root:
-        yield root
-
-
-@pytest.fixture
-def runtime(root: Path) -> ProcessRuntime:
-    return jailyard.runtime_at(root)
 
 
 def test_an_orphan_is_seen_and_replaced_by_one_copy(root: Path, runtime: ProcessRuntime) -> None:

@@ -50,17 +50,6 @@ CALLER = (
 )
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with jailyard.yard() as root:
-        yield root
-
-
-@pytest.fixture
-def runtime(root: Path) -> ProcessRuntime:
-    return jailyard.runtime_at(root)
-
-
 def caller(root: Path) -> subprocess.Popen[str]:
     """Another process that ensures ``LONELY_SPEC``."""
     tests = os.path.dirname(jailyard.__file__)

@@ -18,21 +18,9 @@ from jailyard import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from jails.process import ProcessRuntime
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with jailyard.yard() as root:
-        yield root
-
-
-@pytest.fixture
-def runtime(root: Path) -> ProcessRuntime:
-    return jailyard.runtime_at(root)
 
 
 def test_foreign_directories_are_neither_seen_nor_touched(
