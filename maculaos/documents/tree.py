@@ -36,8 +36,9 @@ _WORDS: Final[dict[str, bool | None]] = {
 }  # fmt: skip
 # At most 18 digits: beyond them a number would not come back as it was written.
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+# The shortest text of a number may have 17 digits after three zeros.
 _FLOAT: Final = re.compile(
-    r"[-+]?(\.[0-9]{1,18}|(0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?)([eE][-+]?[0-9]{1,2})?"
+    r"[-+]?(\.[0-9]{1,20}|(0|[1-9][0-9]{0,17})(\.[0-9]{0,20})?)([eE][-+]?[0-9]{1,2})?"
 )
 # Those of YAML 1.1, as the parser counts them.
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")

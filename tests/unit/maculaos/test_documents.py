@@ -95,6 +95,11 @@ def test_numbers_are_decimal(written: str, read: float) -> None:
     assert read_document(f"name: a\nheight: {written}".encode(), "f", House).value.height == read
 
 
+@given(st.floats(min_value=1e-15, max_value=1e15))
+def test_number_is_read_as_python_writes_it(number: float) -> None:
+    assert read_document(f"name: a\nheight: {number!r}".encode(), "f", House).value.height == number
+
+
 def test_every_problem_is_reported_at_once_and_in_order() -> None:
     text = (
         "nmae: a\nheight: '2'\nthings:\n- {kind: lmp, port: 0}\n- kind: lamp\n  prt: 1\nopen: no\n"
