@@ -32,6 +32,10 @@ class Enclosure(Protocol):
         """Names of those whose surroundings are not as they were made; for running ones."""
         ...
 
+    def mend(self, directory: JailDirectory) -> None:
+        """Repair what can be repaired while the program runs; the rest stays damaged."""
+        ...
+
     def own(self, spec: JailSpec, directory: JailDirectory) -> None:
         """Let the program read and write what was placed for it."""
         ...
@@ -65,6 +69,9 @@ class Bare:
         """See ``Enclosure.damaged``."""
         del directories
         return frozenset()
+
+    def mend(self, directory: JailDirectory) -> None:
+        """See ``Enclosure.mend``."""
 
     def own(self, spec: JailSpec, directory: JailDirectory) -> None:
         """See ``Enclosure.own``."""

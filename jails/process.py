@@ -137,6 +137,8 @@ class ProcessRuntime:
             facts = Findings(directory, self._processes).facts()
             is_kept = facts.state in _KEPT
             is_equal = is_kept and facts.program_digest == spec.program_digest()
+            if is_equal:
+                self._enclosure.mend(directory)
             if is_equal and not self._enclosure.damaged([directory]):
                 self._place(directory, spec)
                 return

@@ -1,6 +1,7 @@
 """Snapshots and archives of a jail's writable part, where that is a folder of the host.
 
-A snapshot is a copy beside it: ``snapshots/<label>/``. It holds folders, plain files and links;
+A snapshot is a copy beside it: ``snapshots/<label>/``. Archives are the same for every way of
+keeping snapshots, and so is what a label may be. A snapshot holds folders, plain files and links;
 sockets and the like are left out. Whoever calls holds the jail and has stopped its program, since
 a copy of files that are being written is worth nothing. Putting one back is all or nothing: what
 a crash leaves is finished by ``JailDirectory.make_data``, or thrown away by the next attempt.
@@ -11,18 +12,23 @@ from __future__ import annotations
 import shutil
 import stat
 import tarfile
-from pathlib import Path
+import zlib
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jails.runtime import JailError, is_jail_name
 from maculaos.host.files import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from jails.keeper.records import JailDirectory
 
 MOST_SNAPSHOTS = 16
+# Where the copies lie, in the folder of the jail.
+FOLDER = "snapshots"
+# The one folder in an archive.
+_TOP = "data"
 _UNFINISHED = ".part"
 
 
@@ -31,7 +37,7 @@ class Snapshots:
 
     def __init__(self, directory: JailDirectory) -> None:
         self._directory = directory
-        self._folder = directory.path / "snapshots"
+        self._folder = directory.path / FOLDER
 
     def labels(self) -> list[str]:
         """The snapshots that there are, in the order of their labels."""
@@ -41,13 +47,7 @@ class Snapshots:
 
     def take(self, label: str) -> None:
         """Keep a copy of the writable part; raises ``JailError`` for a label that is taken."""
-        if not is_jail_name(label):
-            raise self._refused(f"{label!r} is no label", "use at most 32 of a-z, 0-9 and -")
-        labels = self.labels()
-        if label in labels:
-            raise self._refused(f"there is a snapshot {label} already", "take another label")
-        if len(labels) >= MOST_SNAPSHOTS:
-            raise self._refused(f"has {MOST_SNAPSHOTS} snapshots", "delete some of them")
+        refuse_label(self._directory.name, label, self.labels())
         self._folder.mkdir(mode=0o700, exist_ok=True)
         unfinished = self._folder / _UNFINISHED
         _delete(unfinished)
@@ -58,18 +58,13 @@ class Snapshots:
     def restore(self, label: str) -> None:
         """Put a snapshot in the place of the writable part; the snapshot stays."""
         if label not in self.labels():
-            raise self._refused(f"there is no snapshot {label!r}", "take one first")
+            what = f"there is no snapshot {label!r}"
+            raise JailError(self._directory.name, what, "take one first")
         self._replace(lambda folder: _copy(self._folder / label, folder))
 
     def export(self, archive: Path) -> None:
         """Write the writable part to a new tar file, compressed, with mode 0600."""
-        unfinished = archive.with_name(f".{archive.name}{_UNFINISHED}")
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(0o600)
-        with tarfile.open(unfinished, "w:gz") as tar:
-            tar.add(self._directory.data, arcname="data", filter=_plain_member)
-        unfinished.replace(archive)
-        sync_directory(archive.parent)
+        write_archive(self._directory.data, archive)
 
     def import_archive(self, archive: Path) -> None:
         """Put what ``export`` wrote in the place of the writable part.
@@ -77,30 +72,7 @@ class Snapshots:
         Raises ``JailError`` for what is no such archive, or would lead out of the folder.
         """
 
-        def unpack(folder: Path) -> None:
-            folder.mkdir(mode=0o700)
-            with tarfile.open(archive, "r:gz") as tar:
-                # "data" refuses devices, absolute paths and links that lead outside.
-                tar.extractall(folder, filter="data")
-            inner = folder / "data"
-            if sorted(folder.iterdir()) != [inner] or not inner.is_dir():
-                raise tarfile.TarError("it holds more than one folder named data")
-
-        def unpack_inner(folder: Path) -> None:
-            outer = folder.with_name(f"{folder.name}.outer")
-            _delete(outer)
-            try:
-                unpack(outer)
-                (outer / "data").rename(folder)
-            finally:
-                _delete(outer)
-
-        try:
-            self._replace(unpack_inner)
-        except (tarfile.TarError, EOFError) as error:
-            raise self._refused(
-                f"{archive} cannot be imported: {error}", "export it anew"
-            ) from error
+        self._replace(lambda folder: _unpack_new(self._directory.name, archive, folder))
 
     def _replace(self, fill: Callable[[Path], None]) -> None:
         """Fill a folder, and let it become the writable part."""
@@ -119,8 +91,46 @@ class Snapshots:
         sync_directory(directory.path)
         _delete(old)
 
-    def _refused(self, what: str, hint: str) -> JailError:
-        return JailError(self._directory.name, what, hint)
+
+def refuse_label(jail: str, label: str, labels: Collection[str]) -> None:
+    """Raise ``JailError`` if no snapshot can be taken under ``label`` beside ``labels``."""
+    if not is_jail_name(label):
+        raise JailError(jail, f"{label!r} is no label", "use at most 32 of a-z, 0-9 and -")
+    if label in labels:
+        raise JailError(jail, f"there is a snapshot {label} already", "take another label")
+    if len(labels) >= MOST_SNAPSHOTS:
+        raise JailError(jail, f"has {MOST_SNAPSHOTS} snapshots", "delete some of them")
+
+
+def write_archive(data: Path, archive: Path) -> None:
+    """Write the folder ``data`` to a new tar file, compressed, with mode 0600."""
+    unfinished = archive.with_name(f".{archive.name}{_UNFINISHED}")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(0o600)
+    with tarfile.open(unfinished, "w:gz") as tar:
+        tar.add(data, arcname=_TOP, filter=_plain_member)
+    unfinished.replace(archive)
+    sync_directory(archive.parent)
+
+
+def unpack(jail: str, archive: Path, folder: Path) -> None:
+    """Fill the empty ``folder`` with what ``write_archive`` wrote.
+
+    Raises ``JailError`` for what is no such archive, or would lead out of the folder.
+    """
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            first = tar.next()
+            if first is None or first.name != _TOP or not first.isdir():
+                raise tarfile.ReadError("it does not begin with a folder named data")
+            tar.extractall(folder, filter=_inner_member)  # noqa: S202  the filter refuses
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise JailError(jail, f"{archive} cannot be imported: {error}", "export it anew") from error
+
+
+def _unpack_new(jail: str, archive: Path, folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    unpack(jail, archive, folder)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -139,6 +149,26 @@ def _is_plain(mode: int) -> bool:
 
 def _plain_member(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return member if member.isdir() or member.isreg() or member.issym() or member.islnk() else None
+
+
+def _inner_member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """A member without the folder that all are in; raises for what would lead outside."""
+    inner = _inner_name(member.name)
+    if inner == "." and member.isdir():
+        return None
+    if inner == ".":
+        raise tarfile.ReadError("its data is no folder")
+    # The names of hard links are names of members; those of other links are left as they are.
+    target = _inner_name(member.linkname) if member.islnk() else member.linkname
+    # "data" refuses devices, absolute paths and links that lead outside.
+    return tarfile.data_filter(member.replace(name=inner, linkname=target, deep=False), folder)
+
+
+def _inner_name(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if parts[:1] != (_TOP,):
+        raise tarfile.ReadError("it holds more than one folder named data")
+    return str(PurePosixPath(*parts[1:]))
 
 
 def _delete(path: Path) -> None:

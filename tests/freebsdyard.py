@@ -15,7 +15,9 @@ from maculaos.host.clock import FakeClock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAMS = ("bin/sh", "sbin/ifconfig", "sbin/route", "usr/sbin/daemon", "usr/sbin/chown")
+PROGRAMS = (
+    *("bin/sh", "sbin/ifconfig", "sbin/route", "sbin/sysctl", "usr/sbin/daemon", "usr/sbin/chown"),
+)
 ETC = ("passwd", "master.passwd", "group", "pwd.db", "spwd.db")
 
 
@@ -32,9 +34,12 @@ class ModelClock(FakeClock):
 
 
 class Yard:
-    """One model machine that shows ``folder`` of this one; every runtime is a fresh one."""
+    """One model machine that shows ``folder`` of this one; every runtime is a fresh one.
 
-    def __init__(self, folder: Path) -> None:
+    With ``has_pool`` the root of jails lies in a ZFS, in the dataset ``tank``.
+    """
+
+    def __init__(self, folder: Path, *, has_pool: bool = False) -> None:
         self.folder = folder
         self.root = folder / "jails"
         self.system = folder / "system"
@@ -43,6 +48,9 @@ class Yard:
             (self.system / path).touch()
         self.host = ModelHost()
         self.host.files.show(folder)
+        self.host.firewall.is_enabled = True
+        if has_pool:
+            self.host.pool.make("tank", folder, folder / "pool")
         self.clock = ModelClock(self.host)
 
     def runtime(self) -> FreeBsdRuntime:
@@ -52,11 +60,11 @@ class Yard:
 
 
 @contextmanager
-def yard() -> Iterator[Yard]:
+def yard(*, has_pool: bool = False) -> Iterator[Yard]:
     """In memory where the machine has such a folder, because jails write many small files."""
     memory = Path("/dev/shm")  # noqa: S108  a folder of its own is made in it
     folder = Path(tempfile.mkdtemp(prefix="yard", dir=memory if memory.is_dir() else None))
     try:
-        yield Yard(folder)
+        yield Yard(folder, has_pool=has_pool)
     finally:
         shutil.rmtree(folder)

@@ -158,6 +158,8 @@ def _is_of(pid: int, root: Path) -> bool:
         with suppress(OSError):
             if os.fsencode(root) in Path(f"/proc/{pid}/{file}").read_bytes():
                 return pid != os.getpid()
+    with suppress(OSError):  # whoever threw all that away may still be in its folder
+        return os.readlink(f"/proc/{pid}/cwd").startswith(f"{root}/")
     return False
 
 

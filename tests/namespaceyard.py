@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import jailyard
+from jails.namespaces import nft
 from jails.namespaces.abilities import SEARCH_PATH, Abilities, probe
 from jails.namespaces.naming import Labels, Naming
 from jails.namespaces.runtime import NamespaceRuntime, NamespaceSettings
@@ -24,13 +25,13 @@ from maculaos.host.commands import SystemRunner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jails.process import ProcessSettings
+
 # One bridge for each worker of a parallel run.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 BRIDGE = f"mjtest{WORKER}"
 NETWORK = f"10.77.{100 + WORKER}"
 GATEWAY = f"{NETWORK}.1"
-# Slower to start than a bare program: bwrap has to be through before the keeper looks.
-_SETTINGS = NamespaceSettings(keeping=jailyard.SETTINGS)
 
 
 @cache
@@ -52,9 +53,10 @@ def need_network() -> None:
         pytest.skip(abilities().statement())
 
 
-def runtime_at(root: Path) -> NamespaceRuntime:
+def runtime_at(root: Path, keeping: ProcessSettings = jailyard.SETTINGS) -> NamespaceRuntime:
     """A runtime that knows nothing but ``root``."""
-    return NamespaceRuntime(root, SystemClock(), _SETTINGS, abilities=abilities())
+    settings = NamespaceSettings(keeping=keeping)
+    return NamespaceRuntime(root, SystemClock(), settings, abilities=abilities())
 
 
 def labels_of(root: Path, name: str = "n1") -> Labels:
@@ -110,6 +112,7 @@ def left_on_host(root: Path) -> list[str]:
         found += [f"link {each['ifname']} {each.get('ifalias', '')}" for each in links]
         found += [f"netns {line}" for line in tool("ip", "netns", "list").splitlines()]
         found += [f"table {line}" for line in tool("nft", "list", "tables").splitlines()]
+        found += [f"set {each}" for each in nft.parse_sets(tool("nft", "-j", "list", "sets"))]
     marks = (naming.of("x").place[:-1], str(root), BRIDGE)
     return [each for each in found if any(mark in each for mark in marks)]
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from jails.freebsd.ifconfig import LONGEST_NAME
 from jails.runtime import JailError
-from jails.spec import NetworkKind, RestartPolicy
+from jails.spec import Limits, NetworkKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jails.spec import Forward, Hooks, JailSpec, Limits, Network
+    from jails.freebsd.abilities import Abilities
+    from jails.spec import Forward, Hooks, Isolation, JailSpec, Network
 
 _PATH = re.compile(r"/[A-Za-z0-9_.@:+=,/-]*")
 _WORD = re.compile(r"[A-Za-z0-9_.@:+=,/-]+")
@@ -28,9 +29,18 @@ _PROTOCOLS = ("udp", "tcp")
 _MOST_PORT = 65535
 
 
-def refuse_unsupported(spec: JailSpec, addresses: Mapping[str, str]) -> None:
-    """Raise ``JailError`` if ``spec`` cannot run here; ``addresses`` are those of other jails."""
-    problems = [*_problems(spec), *_taken(spec.isolation.network, addresses)]
+def refuse_unsupported(spec: JailSpec, abilities: Abilities, addresses: Mapping[str, str]) -> None:
+    """Raise ``JailError`` if ``spec`` cannot run here; changes nothing.
+
+    ``addresses`` are those of other jails, by name.
+    """
+    if abilities.obstacle:
+        raise JailError(spec.name, abilities.statement(), "take the runtime process")
+    problems = [
+        *_problems(spec),
+        *_beyond(spec.isolation, abilities),
+        *_taken(spec.isolation.network, addresses),
+    ]
     if problems:
         raise JailError(spec.name, "; ".join(problems), "change its spec")
 
@@ -42,8 +52,6 @@ def is_plain_path(path: str) -> bool:
 
 def _problems(spec: JailSpec) -> Iterable[str]:
     isolation = spec.isolation
-    if spec.restart.policy is RestartPolicy.ON_FAILURE:
-        yield "daemon(8) cannot restart on failure only: say always or never"
     if isolation.user and not _USER.fullmatch(isolation.user):
         yield f"{isolation.user!r} is no name of an account"
     paths = [
@@ -59,6 +67,20 @@ def _problems(spec: JailSpec) -> Iterable[str]:
     yield from _hook_problems(isolation.hooks)
 
 
+def _beyond(isolation: Isolation, abilities: Abilities) -> Iterable[str]:
+    """What the machine has nothing for."""
+    network = isolation.network
+    is_vnet = network.kind is NetworkKind.VNET
+    if is_vnet and not abilities.has_network:
+        yield "a network of its own needs a kernel with VIMAGE"
+    if isolation.limits != Limits() and not abilities.has_limits:
+        yield "limits need kern.racct.enable=1 in /boot/loader.conf"
+    wishes = {"forwards": bool(isolation.forwards), "a way out": is_vnet and bool(network.gateway)}
+    asked = " and ".join(wish for wish, is_asked in wishes.items() if is_asked)
+    if asked and not abilities.has_firewall:
+        yield f"for {asked} pf must be loaded and enabled"
+
+
 def _network_problems(network: Network) -> Iterable[str]:
     kind = network.kind
     if kind is NetworkKind.HOST:
@@ -68,7 +90,7 @@ def _network_problems(network: Network) -> Iterable[str]:
     if network.gateway and not _is_plain_address(network.gateway):
         yield f"{network.gateway!r} is no address of a gateway"
     interface = network.bridge if kind is NetworkKind.VNET else network.interface
-    if not _INTERFACE.fullmatch(interface) or len(interface) > LONGEST_NAME:
+    if not _is_interface(interface):
         what = "bridge" if kind is NetworkKind.VNET else "interface"
         yield f"{interface!r} is no name of a {what}"
 
@@ -79,7 +101,7 @@ def _forward_problems(forwards: tuple[Forward, ...], network: Network) -> Iterab
     for each in forwards:
         ports = (each.port, each.port if each.inner_port is None else each.inner_port)
         is_sound = each.protocol in _PROTOCOLS and all(0 < port <= _MOST_PORT for port in ports)
-        if not is_sound or not _INTERFACE.fullmatch(each.interface):
+        if not is_sound or not _is_interface(each.interface):
             yield f"port {each.protocol} {each.port} on {each.interface!r} cannot be forwarded"
 
 
@@ -102,6 +124,10 @@ def _taken(network: Network, addresses: Mapping[str, str]) -> Iterable[str]:
     for jail, address in sorted(addresses.items()):
         if _is_address(address) and IPv4Interface(address).ip == wanted:
             yield f"the address {wanted} is that of the jail {jail}"
+
+
+def _is_interface(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and _INTERFACE.fullmatch(name) is not None
 
 
 def _is_address(text: str) -> bool:

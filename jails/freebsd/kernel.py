@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jails.freebsd import ifconfig, jail, jls, mount, pfctl, rctl
-from jails.freebsd.naming import derive
+from jails.naming import derive, mac_of_bridge
 from jails.runtime import JailError
 from maculaos.host.commands import CommandFailed
 
@@ -72,6 +72,7 @@ class Kernel:
         self._remove_jail(place, record.stop_deadline_s if record else 0.0)
         self._unmount(place)
         self._destroy_interfaces(place, record)
+        self._destroy_idle_bridges()
         if record is not None and record.shared_interface:
             self._drop_address(record)
         self._drop_rules(place)
@@ -118,6 +119,12 @@ class Kernel:
         if left:
             what = f"its interface {min(left)} cannot be destroyed"
             raise JailError(place.name, what, f"try: ifconfig {min(left)} destroy")
+
+    def _destroy_idle_bridges(self) -> None:
+        """The bridges that were made for jails and join none any more."""
+        for name, found in self.interfaces().items():
+            if found.ether == mac_of_bridge(name) and not found.members:
+                self._try(*ifconfig.destroy_argv(name))
 
     def _destroy_unnamed(self, pair: str) -> None:
         """An epair that was asked for, unless somebody uses an end of it."""

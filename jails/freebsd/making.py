@@ -1,11 +1,12 @@
 """Making one jail: its network, its files, jail(8), and a look whether its program stays.
 
 Whoever calls has cleared away what there was. A start that fails is cleared away here as well; one
-whose program ends at once is left to daemon(8), which goes on by the restart policy.
+whose program ends at once is left to the loop in the jail, which goes on by the restart policy.
 """
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from jails.freebsd import jail, render
 from jails.freebsd.findings import facts_of
-from jails.freebsd.naming import derive
 from jails.freebsd.skeleton import make_root
+from jails.naming import derive
 from jails.runtime import JailError
 from jails.spec import JailState, RootKind
 from maculaos.host.commands import CommandFailed
@@ -77,18 +78,33 @@ class Maker:
         wanted = render.mounts(spec, place, base, parts)
         self._kernel.refuse_mounted(place)
         make_root(place, base, root.kind, wanted)
+        # What an earlier start remembered is not of this one.
+        _drop(place.keep)
+        place.keep.mkdir(mode=0o700)
         for folder in (place.launch, place.logs):
             folder.mkdir(mode=0o755, exist_ok=True)
         mode = 0o644 if spec.isolation.user else 0o600
-        write_atomically(place.launch / "start", render.start_script(spec).encode(), mode)
+        write_atomically(place.launch / "start", render.start_script(spec).encode(), 0o600)
+        write_atomically(place.launch / "program", render.program_script(spec).encode(), mode)
         write_atomically(place.fstab, render.fstab(wanted).encode(), 0o600)
         conf = render.jail_conf(spec, place, derive(spec.name))
         write_atomically(place.conf, conf.encode(), 0o600)
 
     def _note_start(self, place: Place) -> None:
         place.console.unlink(missing_ok=True)
-        if place.log.exists() and not place.log.is_symlink():
-            place.log.replace(place.log.with_name(f"{place.log.name}.1"))
+        for path in (place.earlier_log, place.older_log):
+            _drop(path)
+        if place.log.is_file():
+            place.log.replace(place.earlier_log)
+        _drop(place.log)
         record = place.record()
         if record is not None:
             place.write_record(replace(record, started_at=self._clock.now()))
+
+
+def _drop(path: Path) -> None:
+    """Delete what is there, whatever the jail made of it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

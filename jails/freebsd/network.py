@@ -1,4 +1,4 @@
-"""The network of one jail, made before the jail: its epair and bridge, limits and redirects.
+"""The network of one jail, made before the jail: its epair and bridge, limits and translations.
 
 Everything is made in an order in which a crash leaves only what ``Kernel.clear`` finds: the number
 of an epair is on record before it is asked for, until both its ends have our names.
@@ -6,12 +6,14 @@ of an epair is on record before it is asked for, until both its ends have our na
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from jails.freebsd import ifconfig, pfctl, rctl
-from jails.freebsd.naming import derive
+from jails.freebsd import ifconfig, netstat, pfctl, rctl, sysctl
+from jails.freebsd.unreadable import UnreadableAnswer
+from jails.naming import derive, mac_of_bridge
 from jails.runtime import JailError
 from jails.spec import NetworkKind
 from maculaos.host.commands import CommandFailed
@@ -20,14 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jails.freebsd.kernel import Kernel
-    from jails.freebsd.naming import Names
     from jails.freebsd.place import Place
+    from jails.naming import Names
     from jails.spec import JailSpec, Network
     from maculaos.host.commands import CommandRunner
 
 # The kernel numbers epairs from 0 up to this.
 _MOST_EPAIR = 0x7FFF
 _TRIES = 64
+# What ifconfig(8) makes a bridge of.
+_NUMBERED = re.compile(r"bridge[0-9]{1,5}")
+_FORWARDING = "net.inet.ip.forwarding"
 _OFFLOAD = frozenset({"TXCSUM", "TXCSUM_IPV6"})
 
 
@@ -39,10 +44,10 @@ class NetworkMaker:
         self._kernel = kernel
 
     def make(self, spec: JailSpec, place: Place) -> None:
-        """Interfaces, then limits and redirects; raises ``JailError`` or ``CommandFailed``."""
+        """Interfaces, then limits and translations; raises ``JailError`` or ``CommandFailed``."""
         network = spec.isolation.network
         if network.kind is NetworkKind.VNET:
-            self._make_bridge(network)
+            self._make_bridge(place.name, network)
             self._make_epair(place)
             self._join(place, network.bridge)
         elif network.kind is NetworkKind.SHARED:
@@ -50,23 +55,58 @@ class NetworkMaker:
         self.make_rules(spec, place)
 
     def make_rules(self, spec: JailSpec, place: Place) -> None:
-        """Set limits and redirects where they are not already as they should be."""
+        """Set limits and translations where they are not already as they should be."""
         wanted = set(_rules(spec, place.kernel_name))
         if wanted:
             found = rctl.parse_rules(self._run(*rctl.list_argv()))
             for rule in sorted(wanted - set(found), key=lambda each: each.text()):
                 self._run(*rctl.add_argv(rule))
-        redirects = _redirects(spec)
-        if redirects:
-            listed = pfctl.parse_redirects(self._run(*pfctl.list_argv(spec.name)))
-            if listed != redirects:
-                text = pfctl.rules_text(redirects)
-                self._run(*pfctl.load_argv(spec.name), stdin=text)
+        network = spec.isolation.network
+        translations = (*self._way_out(network), *_redirects(spec))
+        if translations and network.kind is NetworkKind.VNET:
+            self._forward_packets()
+        if translations and self._translations(spec.name) != translations:
+            self._run(*pfctl.load_argv(spec.name), stdin=pfctl.rules_text(translations))
 
-    def _make_bridge(self, network: Network) -> None:
+    def traffic(self, place: Place) -> netstat.Traffic | None:
+        """What the jail received and sent; None if it has no interface of its own."""
+        name = derive(place.name).host_interface
+        if name not in self._kernel.interfaces():
+            return None
+        seen = netstat.parse_traffic(self._run(*netstat.traffic_argv(name)))
+        # What the host's end received is what the jail's end sent.
+        return seen and netstat.Traffic(received=seen.sent, sent=seen.received)
+
+    def _way_out(self, network: Network) -> tuple[pfctl.Rule, ...]:
+        """Address translation for a jail with a gateway, where the machine has a way out itself."""
+        if network.kind is not NetworkKind.VNET or not network.gateway:
+            return ()
+        routes = netstat.parse_routes(self._run(*netstat.routes_argv()))
+        interface = netstat.default_interface(routes)
+        # Without one there is nowhere to go yet; the next look at the jail sets the rules.
+        return pfctl.way_out(interface, IPv4Interface(network.address).ip) if interface else ()
+
+    def _forward_packets(self) -> None:
+        """Let the machine pass on packets that are not for itself."""
+        if self._run(*sysctl.value_argv(_FORWARDING)).strip() != "1":
+            self._run(*sysctl.set_argv(_FORWARDING, 1))
+
+    def _translations(self, jail: str) -> tuple[pfctl.Rule, ...] | None:
+        """The rules in the jail's anchor; None for what we never loaded."""
+        try:
+            return pfctl.parse_rules(self._run(*pfctl.list_argv(jail)))
+        except UnreadableAnswer:
+            return None
+
+    def _make_bridge(self, jail: str, network: Network) -> None:
         found = self._kernel.interfaces().get(network.bridge)
         if found is None:
+            # Any other name would have to be given afterwards, and a crash could come between.
+            if _NUMBERED.fullmatch(network.bridge) is None:
+                hint = "make it, or name it bridge and a number to have it made"
+                raise JailError(jail, f"there is no bridge {network.bridge}", hint)
             self._run(*ifconfig.create_argv(network.bridge))
+            self._run(*ifconfig.ether_argv(network.bridge, mac_of_bridge(network.bridge)))
         addresses = found.addresses if found else ()
         length = IPv4Interface(network.address).network.prefixlen
         wanted = IPv4Interface(f"{network.gateway}/{length}") if network.gateway else None

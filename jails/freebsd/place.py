@@ -4,7 +4,8 @@
     record.json    what was started, and what was begun and may be left over
     jail.conf      for jail(8); fstab, its mounts; console.log, what its commands wrote
     root/          the jail's root folder, made anew at every start
-    launch/        the start script, seen read-only in the jail
+    launch/        the scripts that keep and become the program, seen read-only in the jail
+    keep/          the status that the one of them writes; new at every start, root's in the jail
     logs/          the jail's /var/log
     data/          the writable part: the only thing that outlives a start
 
@@ -20,6 +21,7 @@ import stat
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from jails.freebsd.status import MOST_BYTES, Status, parse_status
 from jails.keeper.records import JailDirectory
 from maculaos.host.files import write_atomically
 
@@ -62,11 +64,16 @@ class Place:
         self.directory = JailDirectory(path)
         self.root = path / "root"
         self.launch = path / "launch"
+        self.keep = path / "keep"
+        self.status_file = self.keep / "status"
         self.logs = path / "logs"
         self.conf = path / "jail.conf"
         self.fstab = path / "fstab"
         self.console = path / "console.log"
         self.log = self.logs / "program.log"
+        # Where the log goes when it is full, and where that of an earlier start went.
+        self.older_log = self.logs / "program.log.1"
+        self.earlier_log = self.logs / "program.log.before"
         self._record = path / "record.json"
 
     def record(self) -> Record | None:
@@ -81,16 +88,30 @@ class Place:
         """Replace the record."""
         write_atomically(self._record, json.dumps(asdict(record), indent=1).encode(), 0o600)
 
+    def status(self) -> Status | None:
+        """What the loop in the jail says, whatever the jail made of the file's place."""
+        content = _tail(self.status_file, MOST_BYTES + 1)
+        return parse_status(content) if len(content) <= MOST_BYTES else None
+
     def last_lines(self, lines: int) -> list[str]:
-        """The end of what the program wrote, whatever it made of the file's place."""
-        try:
-            handle = os.open(self.log, _FLAGS)
-        except OSError:
+        """The end of what the program wrote since this start, whatever became of the files."""
+        if lines <= 0:
             return []
-        with os.fdopen(handle, "rb") as file:
-            seen = os.fstat(handle)
-            if lines <= 0 or not stat.S_ISREG(seen.st_mode):
-                return []
-            file.seek(max(0, seen.st_size - _MOST_TAIL))
-            text = file.read(_MOST_TAIL)
-        return text.decode(errors="replace").splitlines()[-lines:]
+        newer = _tail(self.log, _MOST_TAIL)
+        older = _tail(self.older_log, _MOST_TAIL - len(newer))
+        return (older + newer).decode(errors="replace").splitlines()[-lines:]
+
+
+def _tail(path: Path, most: int) -> bytes:
+    """The last ``most`` bytes of a plain file; nothing of a link or of anything else."""
+    try:
+        handle = os.open(path, _FLAGS)
+    except OSError:
+        return b""
+    try:
+        seen = os.fstat(handle)
+        if not stat.S_ISREG(seen.st_mode):
+            return b""
+        return os.pread(handle, most, max(0, seen.st_size - most))
+    finally:
+        os.close(handle)

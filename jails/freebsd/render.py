@@ -1,7 +1,8 @@
-"""The files of one jail, made from its spec: jail.conf, fstab and the start script. Pure.
+"""The files of one jail, made from its spec: jail.conf, fstab and two scripts. Pure.
 
-The text of jail.conf and of the script is in ``jails/templates/``; a name that a template misses
-is an error, and so is a value that jail.conf would read as more than text.
+``start`` keeps the program, ``program`` becomes it. Their text, and that of jail.conf, is in
+``jails/templates/``; a name that a template misses is an error, and so is a value that jail.conf
+would read as more than text.
 """
 
 from __future__ import annotations
@@ -9,27 +10,36 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from jails.freebsd import tuning
 from jails.freebsd.mount import Mount
-from jails.spec import NetworkKind, RestartPolicy, RootKind
+from jails.spec import NetworkKind, RootKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from jails.freebsd.naming import Names
     from jails.freebsd.place import Place
+    from jails.naming import Names
     from jails.spec import JailSpec
 
-# Where a jail sees its writable part, and its start script.
+# Where a jail sees its writable part, its scripts, and what the one of them remembers.
 DATA = "/data"
 LAUNCH = "/.launch"
+KEEP = "/.keep"
 # Of a system, what programs need and nobody writes.
 SHARED_PARTS = ("bin", "sbin", "lib", "libexec", "usr")
 _EXEC_TIMEOUT_S = 60
+# Of each of two log files.
+_LOG_BYTES = 1024 * 1024
+# daemon(8) waits that long before it runs a loop again that somebody killed.
+_LOOP_DELAY_S = 1
+# A wait beyond this is for ever.
+_MOST_S = 10**9
 _PLAIN = re.compile(r"[A-Za-z0-9_.@:+=,/ -]*")
 _PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 
@@ -40,6 +50,18 @@ def _plain(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seats:
+    """Where the start script finds its things, and the most bytes of each log file."""
+
+    launch: str = LAUNCH
+    keep: str = KEEP
+    logs: str = "/var/log"
+    run: str = "/var/run"
+    log_bytes: int = _LOG_BYTES
+
+
+_IN_JAIL = Seats()
 _TEMPLATES = Environment(
     loader=PackageLoader("jails"),
     undefined=StrictUndefined,
@@ -70,10 +92,28 @@ def jail_conf(spec: JailSpec, place: Place, names: Names) -> str:
     )
 
 
-def start_script(spec: JailSpec) -> str:
-    """What daemon(8) runs: the command with exactly its environment, every word quoted."""
-    environment = {"PATH": _PATH, "HOME": DATA, "LANG": "C.UTF-8", **spec.environment}
+def start_script(spec: JailSpec, seats: Seats = _IN_JAIL) -> str:
+    """What daemon(8) runs: the loop that keeps the program, with policy and backoff as numbers."""
+    restart = spec.restart
     return _TEMPLATES.get_template("start.j2").render(
+        policy=restart.policy.value,
+        base_ms=max(1, round(_seconds(restart.base_s) * 1000)),
+        max_ms=max(1, round(_seconds(restart.max_s) * 1000)),
+        steady_s=math.ceil(_seconds(restart.steady_s)),
+        log_bytes=seats.log_bytes,
+        user=spec.isolation.user,
+        program_script=f"{seats.launch}/program",
+        keep=seats.keep,
+        log=f"{seats.logs}/program.log",
+        supervisor_file=f"{seats.run}/{spec.name}.pid",
+        pipe=f"{seats.run}/{spec.name}.pipe",
+    )
+
+
+def program_script(spec: JailSpec) -> str:
+    """What becomes the program: the command with exactly its environment, every word quoted."""
+    environment = {"PATH": _PATH, "HOME": DATA, "LANG": "C.UTF-8", **spec.environment}
+    return _TEMPLATES.get_template("program.j2").render(
         folder=DATA,
         environment=[(key, _inside(value)) for key, value in sorted(environment.items())],
         command=[_inside(word) for word in spec.command],
@@ -90,6 +130,7 @@ def mounts(spec: JailSpec, place: Place, base: Path, parts: Iterable[str]) -> tu
     return (
         *system,
         _null(str(place.launch), root + LAUNCH),
+        _null(str(place.keep), root + KEEP, is_writable=True),
         _null(str(place.logs), f"{root}/var/log", is_writable=True),
         _null(str(place.directory.data), root + DATA, is_writable=True),
         *(
@@ -111,23 +152,24 @@ def _start(spec: JailSpec, names: Names) -> Iterable[str]:
         yield f"/sbin/ifconfig {names.jail_interface} inet {network.address} up"
         if network.gateway:
             yield f"/sbin/route add default {network.gateway}"
+        yield from tuning.start_commands()
     user = spec.isolation.user
     if user:
         yield " ".join(own_argv(user))
-    restart = spec.restart
-    again = f" -r -R {max(1, math.ceil(restart.base_s))}"
+    # As root, whatever the user of the program: what the loop writes is nobody else's to change.
     yield (
-        "/usr/sbin/daemon -f"
-        + (again if restart.policy is RestartPolicy.ALWAYS else "")
-        + f" -P /var/run/{spec.name}.pid -t {spec.name} -o /var/log/program.log"
-        + (f" -u {user}" if user else "")
-        + f" /bin/sh {LAUNCH}/start"
+        f"/usr/sbin/daemon -f -r -R {_LOOP_DELAY_S} -P /var/run/{spec.name}.pid -t {spec.name}"
+        f" /bin/sh {LAUNCH}/start"
     )
 
 
 def own_argv(user: str) -> tuple[str, ...]:
     """Inside the jail: give the writable part to the account of the program."""
     return ("/usr/sbin/chown", "-R", "-h", user, DATA)
+
+
+def _seconds(wanted: float) -> float:
+    return min(max(0.0, wanted), _MOST_S)
 
 
 def _inside(text: str) -> str:

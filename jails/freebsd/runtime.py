@@ -1,4 +1,4 @@
-"""Jails of FreeBSD: each program in a jail(8) with its own root folder, kept by daemon(8).
+"""Jails of FreeBSD: each program in a jail(8), with its own root folder and a loop that keeps it.
 
 The runtime remembers nothing: it looks at jails, mounts, interfaces and rules, so it repairs what
 a crash of any earlier one left. A jail is never modified; one that differs is taken away and
@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jails.freebsd import jail, rctl, render
+from jails.freebsd.abilities import SEARCH_PATH, probe
 from jails.freebsd.admission import is_plain_path, refuse_unsupported
 from jails.freebsd.findings import facts_of, state_of
 from jails.freebsd.kernel import Kernel
 from jails.freebsd.making import Maker
-from jails.freebsd.naming import collisions, derive
 from jails.freebsd.network import NetworkMaker
 from jails.freebsd.place import KERNEL_PREFIX, Place, Record
+from jails.freebsd.storage import Storages
 from jails.freebsd.unreadable import UnreadableAnswer
 from jails.keeper.placing import place_files, remove_files
+from jails.naming import collisions, derive
 from jails.runtime import EXEC_TIMEOUT_S, JailError, is_jail_name, refuse_bad_spec
-from jails.snapshots import Snapshots
 from jails.spec import JailFacts, JailState, JailUsage, NetworkKind
 from maculaos.errors import UsageError
 from maculaos.host.commands import CommandFailed, SystemRunner
@@ -35,12 +36,13 @@ from maculaos.host.locks import locked_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from jails.freebsd.abilities import Abilities
+    from jails.freebsd.storage import Storage
     from jails.spec import JailSpec
     from maculaos.host.clock import Clock
     from maculaos.host.commands import CommandRunner
 
 _KEPT = (JailState.RUNNING, JailState.BACKING_OFF)
-_PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class FreeBsdRuntime:
         settings: FreeBsdSettings | None = None,
         *,
         runner: CommandRunner | None = None,
+        abilities: Abilities | None = None,
     ) -> None:
         self._root = root.absolute()
         if not is_plain_path(str(self._root)):
@@ -72,9 +75,11 @@ class FreeBsdRuntime:
             raise UsageError(what, "use a path of letters, digits, dots, dashes and underscores")
         self._clock = clock
         self._settings = settings or FreeBsdSettings()
-        self._runner = runner or SystemRunner({"PATH": _PATH, "LANG": "C.UTF-8"})
+        self._runner = runner or SystemRunner({"PATH": SEARCH_PATH, "LANG": "C.UTF-8"})
+        self.abilities = abilities or probe(self._runner)
         self._kernel = Kernel(self._runner, clock)
         self._network = NetworkMaker(self._runner, self._kernel)
+        self._storages = Storages(self._runner, clock)
         self._maker = Maker(self._runner, clock, self._kernel, self._network)
 
     @property
@@ -101,12 +106,12 @@ class FreeBsdRuntime:
     def ensure(self, spec: JailSpec) -> None:
         """See ``Runtime.ensure``. Returns when the program has run for ``settle_s``.
 
-        Raises ``JailError`` with the last lines of its log if it ended before; daemon(8) goes on
+        Raises ``JailError`` with the last lines of its log if it ended before; its loop goes on
         by the restart policy all the same.
         """
         refuse_bad_spec(spec)
         with self._blaming(spec.name), ExitStack() as held:
-            refuse_unsupported(spec, self._addresses(spec.name))
+            refuse_unsupported(spec, self.abilities, self._addresses(spec.name))
             self._refuse_collisions(spec.name)
             place = self._place(spec.name)
             self._kernel.refuse_stranger(place)
@@ -163,21 +168,25 @@ class FreeBsdRuntime:
             return self._runner.run(*argv, timeout_s=timeout_s)
 
     def usage(self, name: str) -> JailUsage:
-        """See ``Runtime.usage``; what crossed the network is not told."""
+        """See ``Runtime.usage``; the network is told of a jail that has one of its own."""
         with self._blaming(name):
             place = self._living(name)
-            used = rctl.parse_usage(self._runner.run(*rctl.usage_argv(place.kernel_name)))
+            used = self._used(place)
+            traffic = self._network.traffic(place)
             return JailUsage(
                 memory_bytes=used.get("memoryuse"),
                 cpu_s=used.get("cputime"),
                 processes=used.get("maxproc"),
                 open_files=used.get("openfiles"),
+                received_bytes=traffic.received if traffic else None,
+                sent_bytes=traffic.sent if traffic else None,
             )
 
     def snapshots(self, name: str) -> list[str]:
         """See ``Runtime.snapshots``."""
-        is_known = is_jail_name(name) and self._place(name).directory.is_ours()
-        return Snapshots(self._place(name).directory).labels() if is_known else []
+        with self._blaming(name):
+            is_known = is_jail_name(name) and self._place(name).directory.is_ours()
+            return self._storages.of(self._place(name)).labels() if is_known else []
 
     def snapshot(self, name: str, label: str) -> None:
         """See ``Runtime.snapshot``."""
@@ -199,6 +208,12 @@ class FreeBsdRuntime:
         with self._at_rest(name) as kept:
             kept.import_archive(archive)
 
+    def _used(self, place: Place) -> Mapping[str, int]:
+        """What the kernel counted; nothing where it does not count."""
+        if not self.abilities.has_limits:
+            return {}
+        return rctl.parse_usage(self._runner.run(*rctl.usage_argv(place.kernel_name)))
+
     def _living(self, name: str) -> Place:
         place = self._place(name)
         if not is_jail_name(name) or not self._kernel.is_living(place):
@@ -206,16 +221,17 @@ class FreeBsdRuntime:
         return place
 
     @contextmanager
-    def _at_rest(self, name: str) -> Iterator[Snapshots]:
-        """The snapshots of a jail that is held; raises ``JailError`` if it runs or is not there."""
+    def _at_rest(self, name: str) -> Iterator[Storage]:
+        """The storage of a jail that is held; raises ``JailError`` if it runs or is not there."""
         with self._blaming(name), self._held(name) as place:
             if place is None:
                 raise JailError(name, "there is no such jail", "start it first")
             # A mount of the writable part would move with it.
             if self._kernel.is_living(place) or self._kernel.mounts_of(place):
                 raise JailError(name, "it runs", "stop it first")
-            place.directory.make_data()
-            yield Snapshots(place.directory)
+            storage = self._storages.of(place)
+            storage.make()
+            yield storage
 
     def _place(self, name: str) -> Place:
         return Place(self._root / name)
@@ -242,7 +258,7 @@ class FreeBsdRuntime:
 
     def _put_files(self, place: Place, spec: JailSpec, *, is_living: bool) -> None:
         """Bring the files to what ``spec`` says; old and new are on record before any changes."""
-        place.directory.make_data()
+        self._storages.of(place).make()
         record = place.record() or _record(spec, digest="")
         wanted = tuple(file.path for file in spec.files)
         stale = tuple(sorted(set(record.files) - set(wanted)))
@@ -276,6 +292,7 @@ class FreeBsdRuntime:
     def _delete(self, place: Place) -> None:
         """The mark goes last, so that what a crash leaves is still known to be ours."""
         self._kernel.refuse_mounted(place)
+        self._storages.of(place).destroy()
         for entry in place.directory.contents():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

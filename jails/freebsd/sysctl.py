@@ -14,6 +14,11 @@ def read_argv(*names: str) -> tuple[str, ...]:
     return ("sysctl", *names)
 
 
+def value_argv(name: str) -> tuple[str, ...]:
+    """The value of one tunable and nothing else; an unknown one is an error of the tool."""
+    return ("sysctl", "-n", name)
+
+
 def set_argv(name: str, value: str | int) -> tuple[str, ...]:
     """Set one tunable."""
     return ("sysctl", f"{name}={value}")

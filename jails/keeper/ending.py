@@ -1,12 +1,14 @@
 """Ending whatever runs of a jail: its keeper, or what is left without one.
 
-Signals go only to processes that match their mark: those on record with their group, and those
-that the process table shows to be of this jail (``jails.keeper.census``).
+Signals go only to processes that match their mark: those on record with their group, those that
+the process table shows to be of this jail (``jails.keeper.census``), whatever is below any of
+them, and at last who holds the lock that only a keeper passes on.
 """
 
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,14 +88,20 @@ class Ending:
         if keepers:
             return dict.fromkeys(keepers, self._force_keeper_at)
         programs = (*self._group_on_record(), *presence.programs)
-        return dict.fromkeys(programs, self._force_program_at)
+        below = (each for program in programs for each in self._processes.descendants(program.pid))
+        return dict.fromkeys((*programs, *below) or self._holders(), self._force_program_at)
+
+    def _holders(self) -> tuple[ProcessMark, ...]:
+        """Who inherited the keeper's lock and shows no other sign of the jail any more."""
+        lock = self._directory.lock
+        return self._processes.holders(lock) if is_locked(lock) else ()
 
     def _end(self, process: ProcessMark, force_at: float) -> None:
-        if self._clock.monotonic() >= force_at:
-            self._processes.signal(process, signal.SIGKILL)
-        elif process not in self._asked:
+        is_forced = self._clock.monotonic() >= force_at
+        if is_forced or process not in self._asked:
             self._asked.add(process)
-            self._processes.signal(process, signal.SIGTERM)
+            with suppress(PermissionError):  # it became another user: told if it does not end
+                self._processes.signal(process, signal.SIGKILL if is_forced else signal.SIGTERM)
 
     def _presence(self) -> Presence:
         census = take_census(self._directory.path.parent, self._processes)

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from jails.keeper.output import BoundedLog
 from jails.keeper.records import JAIL_VARIABLE, Report, place_of
+from jails.keeper.strays import Strays
 from jails.keeper.supervision import Supervision, describe_exit
 from jails.spec import JailState
 from maculaos.host.programs import Launch, start_at_gate
+from maculaos.host.reaper import adopt_orphans, has_adopted, kill_adopted, reap_adopted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,8 @@ STARTED = "started"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 65_536
 _CHUNKS_AT_ONCE = 16
+_REAPED_AT_ONCE = 256
+_KILLS_AT_ONCE = 256
 # While the rest of a group ends nothing wakes us, so we look; likewise after a failed write.
 _LOOK_AGAIN_S = 0.05
 _NOT_STARTED = 127
@@ -62,6 +66,7 @@ class Supervisor:
         for handle in (self._output, self._wakeup, self._wakeup_in):
             os.set_blocking(handle, False)
         self._me = self._processes.mark(os.getpid())
+        self._strays = Strays(os.getpid(), self._processes, lambda: has_adopted(self._own()))
         self._program: Program | None = None
         self._mark: ProcessMark | None = None
         # The program's data/, kept open so that no other directory can get its number.
@@ -74,11 +79,14 @@ class Supervisor:
         # Monotonic seconds; None: nothing to wait for.
         self._start_at: float | None = None
         self._kill_at: float | None = None
+        # From when on force is used against what an ended program left; None: it has not ended.
+        self._force_at: float | None = None
         self._settled_at: float | None = None
 
     def run(self) -> None:
         """Keep the program; returns when nothing of it is left."""
         self._listen()
+        adopt_orphans()
         self._write_report()
         self._start()
         while self._program is not None or self._start_at is not None:
@@ -101,7 +109,7 @@ class Supervisor:
         now = self._clock.monotonic()
         moments = (self._start_at, self._settled_at)
         waits = [moment - now for moment in moments if moment is not None]
-        if self._is_unreported or self._kill_at is not None:
+        if self._is_unreported or self._kill_at is not None or self._force_at is not None:
             waits.append(_LOOK_AGAIN_S)
         timeout = max(0.0, min([*waits, self._assignment.watch_s]))
         select.select([self._output, self._wakeup], [], [], timeout)
@@ -112,6 +120,7 @@ class Supervisor:
         # Without its place nobody could find us or keep a second copy away: it must not go on.
         self._is_stop_asked |= not self._has_place()
         self._drain()
+        reap_adopted(self._own(), _REAPED_AT_ONCE)
         if self._is_unreported:
             self._publish()
         if self._is_stop_asked and self._kill_at is None:
@@ -164,6 +173,8 @@ class Supervisor:
 
     def _begin_stop(self, now: float) -> None:
         self._kill_at = now + self._assignment.stop_deadline_s
+        if self._force_at is not None:
+            self._force_at = min(self._force_at, self._kill_at)
         self._start_at = self._settled_at = None
         if self._program is not None:
             self._program.signal_group(signal.SIGTERM)
@@ -178,15 +189,30 @@ class Supervisor:
             self._tell(STARTED)
 
     def _program_ended(self, program: Program, now: float) -> None:
-        """The first of the group ended: when stopping, the rest has its deadline too."""
+        """The first of the group ended. When stopping, the rest has its deadline too.
+
+        Otherwise the group is ended at once. Who left it is asked first either way.
+        """
         is_waiting = self._kill_at is not None and now < self._kill_at
         if is_waiting and self._processes.session(program.pid):
             return
-        self._end_group(program)
+        if self._force_at is None:
+            self._end_group(program)
+            self._settled_at = None
+            grace_s = self._assignment.stop_deadline_s
+            self._force_at = now + grace_s if self._kill_at is None else self._kill_at
+        if self._strays.has_any(now, self._force_at):
+            if now >= self._force_at:
+                kill_adopted(self._own(), _KILLS_AT_ONCE)
+            return
         exit_status = program.reap()
         self._drain()
         self._last_exit = describe_exit(exit_status)
         self._rest_or_retry(exit_status, now)
+
+    def _own(self) -> int | None:
+        """The one child that was not adopted."""
+        return self._program.pid if self._program is not None else None
 
     def _end_group(self, program: Program) -> None:
         """By force; until its first is reaped, the group's number cannot be anybody else's."""
@@ -197,7 +223,8 @@ class Supervisor:
             self._clock.sleep(0.005)
 
     def _rest_or_retry(self, exit_status: int, now: float) -> None:
-        self._program = self._mark = self._started_at = self._settled_at = None
+        self._program = self._mark = None
+        self._started_at = self._settled_at = self._force_at = None
         wait_s = self._supervision.ended(exit_status, now)
         if self._is_stop_asked:
             self._state = JailState.STOPPED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, NetmaskValueError
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from jails.spec import Forward, Isolation, JailSpec, Network
 
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+# The kernel keeps settings of all interfaces, and of those to come, under these names.
+_NO_INTERFACES = ("all", "default")
+_EXAMPLES = "10.77.0.11/24 or fd00:77::11/64"
 _PROTOCOLS = ("tcp", "udp")
 _MOST_PORT = 65535
 
@@ -66,17 +69,20 @@ def _network_problems(network: Network, abilities: Abilities) -> Iterator[str]:
         yield f"{network.bridge!r} is no name of a bridge, at most {LONGEST_NAME} characters"
     here = _interface(network.address)
     if here is None:
-        yield f"{network.address!r} is no address with a length, such as 10.77.0.11/24"
+        yield f"{network.address!r} is no address with a length, such as {_EXAMPLES}"
     elif network.gateway:
         yield from _gateway_problems(network.gateway, here, abilities)
 
 
-def _gateway_problems(gateway: str, here: IPv4Interface, abilities: Abilities) -> Iterator[str]:
+def _gateway_problems(
+    gateway: str, here: IPv4Interface | IPv6Interface, abilities: Abilities
+) -> Iterator[str]:
     if not abilities.has_firewall:
         yield "a way out needs nftables"
     try:
-        is_near = IPv4Address(gateway) in here.network and gateway != str(here.ip)
-    except AddressValueError:
+        address = ip_address(gateway)
+        is_near = address in here.network and address != here.ip and "%" not in gateway
+    except ValueError:
         is_near = False
     if not is_near:
         yield f"the gateway {gateway!r} is no other address in {here.network}"
@@ -126,7 +132,8 @@ def _taken(spec: JailSpec, addresses: Mapping[str, tuple[str, str]]) -> Iterator
 
 def is_interface(name: str) -> bool:
     """Whether ``name`` can be an interface's."""
-    return len(name) <= LONGEST_NAME and _INTERFACE.fullmatch(name) is not None
+    is_short = len(name) <= LONGEST_NAME and name not in _NO_INTERFACES
+    return is_short and _INTERFACE.fullmatch(name) is not None
 
 
 def _is_forward(forward: Forward) -> bool:
@@ -135,8 +142,13 @@ def _is_forward(forward: Forward) -> bool:
     return are_ports and forward.protocol in _PROTOCOLS and is_interface(forward.interface)
 
 
-def _interface(text: str) -> IPv4Interface | None:
+def _interface(text: str) -> IPv4Interface | IPv6Interface | None:
+    """None also for an address that means another thing on every interface, or no single one."""
     try:
-        return IPv4Interface(text) if "/" in text else None
-    except (AddressValueError, NetmaskValueError):
+        found = ip_interface(text)
+    except ValueError:
         return None
+    address = found.ip
+    is_special = address.is_link_local or address.is_loopback or address.is_multicast
+    is_whole = "/" in text and "%" not in text and not address.is_unspecified
+    return found if is_whole and not is_special else None

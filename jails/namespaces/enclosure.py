@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from jails.keeper.records import JailDirectory
 from jails.namespaces import accounts, ip, limits
 from jails.namespaces.admission import refuse_unsupported
 from jails.namespaces.bwrap import DATA, Bind, Rights, View, bwrap_argv
-from jails.namespaces.groups import ControlGroups
+from jails.namespaces.groups import ControlGroups, join_argv
 from jails.namespaces.naming import Naming
 from jails.namespaces.network import NetworkMaker
 from jails.namespaces.record import Record, delete_record, read_record, write_record
@@ -78,6 +77,13 @@ class NamespaceEnclosure:
         with _blaming(str(self._root)):
             return frozenset(each.name for each in directories if not self._is_whole(each))
 
+    def mend(self, directory: JailDirectory) -> None:
+        """See ``Enclosure.mend``: what the host forwards."""
+        record = read_record(directory)
+        if self._network is not None and record is not None and record.has_table:
+            with _blaming(directory.name):
+                self._network.mend(self._naming.of(directory.name))
+
     def own(self, spec: JailSpec, directory: JailDirectory) -> None:
         """See ``Enclosure.own``."""
         if spec.isolation.user:
@@ -119,6 +125,12 @@ class NamespaceEnclosure:
                 self._run(*command)
         delete_record(directory)
 
+    def group_of(self, jail: str) -> Path | None:
+        """The control group of a jail, if it has one."""
+        place = self._naming.of(jail).place
+        has_one = self._groups is not None and self._groups.path(place).is_dir()
+        return self._groups.path(place) if self._groups is not None and has_one else None
+
     def _make(self, spec: JailSpec) -> None:
         isolation, labels = spec.isolation, self._naming.of(spec.name)
         for command in isolation.hooks.prepare:
@@ -154,8 +166,7 @@ class NamespaceEnclosure:
         used = limits.used_controllers(spec.isolation.limits, self._abilities.controllers)
         if self._groups is None or not used:
             return ()
-        group = self._groups.path(place)
-        return (sys.executable, "-I", "-m", "jails.namespaces.join", str(group))
+        return join_argv(self._groups.path(place))
 
     def _view(self, spec: JailSpec, directory: JailDirectory) -> View:
         root = spec.isolation.root

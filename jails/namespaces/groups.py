@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 _OURS = "macula"
 _EMPTY_S = 2.0
 _LOOK_AGAIN_S = 0.01
+
+
+def join_argv(group: Path) -> tuple[str, ...]:
+    """Words before a command that is to run in a group, all that it starts included."""
+    return (sys.executable, "-I", "-m", "jails.namespaces.join", str(group))
 
 
 class ControlGroups:

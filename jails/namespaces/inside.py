@@ -6,6 +6,8 @@ tree of processes is complete: whoever loses its parent there gets that one as i
 
 from __future__ import annotations
 
+import resource
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +35,41 @@ def first_inside(jail: str, pid: int) -> int:
     return children[0].pid
 
 
+def bounds_of(jail: str, first: int) -> tuple[tuple[int, int], int | None]:
+    """What the process ``first`` was bounded to: open files, and bytes of address space if any.
+
+    Raises ``JailError`` if it ended.
+    """
+    try:
+        files = resource.prlimit(first, resource.RLIMIT_NOFILE)
+        _, memory = resource.prlimit(first, resource.RLIMIT_AS)
+    except ProcessLookupError as error:
+        raise JailError(jail, "ended just now", "try again") from error
+    return files, None if memory == resource.RLIM_INFINITY else memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a jail a command is to run."""
+
+    # A process whose namespaces it enters.
+    first: int
+    # User and group number.
+    account: tuple[int, int]
+    # Words before it that bound it as the jail's own program is: prlimit(1), and joining a group.
+    bounds: tuple[str, ...] = ()
+
+
 def command_inside(
-    tools: Mapping[str, str], first: int, account: tuple[int, int], command: tuple[str, ...]
+    tools: Mapping[str, str], place: Place, command: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Run ``command`` in all namespaces of the process ``first``, as ``account``.
+    """Run ``command`` in all namespaces of a jail.
 
     It has no capability, and of the environment what every program starts with.
     """
+    first, account = place.first, place.account
     return (
+        *place.bounds,
         *(tools["nsenter"], f"--target={first}", "--mount", "--pid", "--ipc", "--uts", "--net"),
         *("--cgroup", "--", tools["setpriv"], f"--reuid={account[0]}", f"--regid={account[1]}"),
         *("--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"),

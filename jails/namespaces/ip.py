@@ -56,7 +56,7 @@ def parse_namespaces(text: str) -> tuple[str, ...]:
 
 def addresses_argv(ip: str, interface: str) -> tuple[str, ...]:
     """The addresses of one interface, for ``parse_addresses``."""
-    return (ip, "-json", "-4", "address", "show", "dev", interface)
+    return (ip, "-json", "address", "show", "dev", interface)
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:
@@ -92,7 +92,18 @@ def delete_argv(ip: str, name: str) -> tuple[str, ...]:
 
 def address_argv(ip: str, name: str, address: str) -> tuple[str, ...]:
     """Give an interface an address; it may have it already."""
-    return (ip, "address", "replace", address, "dev", name)
+    return (ip, "address", "replace", address, "dev", name, *_at_once(address))
+
+
+def default_routes_argv(ip: str, *, is_ipv6: bool) -> tuple[str, ...]:
+    """List the default routes, for ``parse_route_interfaces``."""
+    return (ip, "-json", _family(is_ipv6=is_ipv6), "route", "show", "default")
+
+
+def parse_route_interfaces(text: str) -> frozenset[str]:
+    """The interfaces that routes lead out by; raises ``UnreadableAnswer``."""
+    ways = [way for route in _list(text) for way in (route, *route.get("nexthops", ()))]
+    return frozenset(str(way["dev"]) for way in ways if "dev" in way)
 
 
 def add_namespace_argv(ip: str, name: str) -> tuple[str, ...]:
@@ -125,13 +136,26 @@ def inside_argvs(
 ) -> tuple[tuple[str, ...], ...]:
     """What is set inside a namespace: loopback, address and, if there is one, the way out."""
     there = (ip, "-netns", namespace)
-    route = [(*there, "route", "replace", "default", "via", gateway)] if gateway else []
+    family = _family(is_ipv6=":" in gateway)
+    route = [(*there, family, "route", "replace", "default", "via", gateway)] if gateway else []
     return (
         (*there, "link", "set", "dev", "lo", "up"),
-        (*there, "address", "replace", address, "dev", interface),
+        (*there, "address", "replace", address, "dev", interface, *_at_once(address)),
         (*there, "link", "set", "dev", interface, "up"),
         *route,
     )
+
+
+def _family(*, is_ipv6: bool) -> str:
+    return "-6" if is_ipv6 else "-4"
+
+
+def _at_once(address: str) -> tuple[str, ...]:
+    """Addresses are derived and checked: nobody is asked first whether another has it (RFC 4862).
+
+    Asking would keep an IPv6 address from being used for a second or more.
+    """
+    return ("nodad",) if ":" in address else ()
 
 
 def _link(said: dict[str, Any]) -> Link:

@@ -51,11 +51,17 @@ def group_files(limits: Limits, controllers: frozenset[str]) -> Mapping[str, str
 
 def prlimit_argv(prlimit: str, limits: Limits, controllers: frozenset[str]) -> tuple[str, ...]:
     """Words before a command that bound each process; none where nothing is to be bounded."""
-    words: list[str] = []
-    if limits.open_files is not None:
-        words.append(f"--nofile={limits.open_files}:{limits.open_files}")
-    if limits.memory_bytes is not None and MEMORY not in controllers:
-        words.append(f"--as={limits.memory_bytes}:{limits.memory_bytes}")
+    files = limits.open_files
+    memory = limits.memory_bytes if MEMORY not in controllers else None
+    return bounded_argv(prlimit, None if files is None else (files, files), memory)
+
+
+def bounded_argv(
+    prlimit: str, files: tuple[int, int] | None, memory_bytes: int | None
+) -> tuple[str, ...]:
+    """The same from bare amounts: open files, soft and hard, and bytes of address space."""
+    words = [f"--nofile={files[0]}:{files[1]}"] if files is not None else []
+    words += [f"--as={memory_bytes}:{memory_bytes}"] if memory_bytes is not None else []
     return (prlimit, *words, "--") if words else ()
 
 

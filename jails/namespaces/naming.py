@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jails.freebsd.naming import Names, derive
+from jails.naming import Names, derive
 from jails.runtime import is_jail_name
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ class Labels:
     # Of network namespace, nftables table and control group, and the alias of the interface.
     place: str
     interfaces: Names
-
-
-def mac_of_bridge(bridge: str) -> str:
-    """The hardware address of a bridge that we made: it has it from its first moment on."""
-    return derive(f"bridge {bridge}").host_mac
 
 
 class Naming:

@@ -7,12 +7,13 @@ away before it is made anew. One lock for the machine keeps two from working on 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from ipaddress import IPv4Interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jails.namespaces import ip, nft
-from jails.namespaces.naming import mac_of_bridge
+from jails.namespaces.routing import Routing
+from jails.naming import mac_of_bridge
 from jails.runtime import JailError
 from maculaos.host.files import make_private_directory
 from maculaos.host.locks import locked_directory
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _LOCK = Path("/run/macula/network")
 _BUSY_S = 30.0
-_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class NetworkMaker:
@@ -38,13 +38,14 @@ class NetworkMaker:
         self._run = runner.run
         self._ip = abilities.tools.get("ip", "ip")
         self._nft = abilities.tools.get("nft", "nft") if abilities.has_firewall else None
+        self._routing = Routing(runner, self._ip, self._nft) if self._nft is not None else None
         self._clock = clock
 
     def places(self) -> frozenset[str]:
         """Names of all namespaces and tables that there are, whosoever."""
         found = frozenset(ip.parse_namespaces(self._run(*ip.namespaces_argv(self._ip))))
         aliases = frozenset(link.alias for link in self.links().values())
-        return found | aliases | self._tables()
+        return found | aliases | {name for _, name in self._tables()}
 
     def links(self) -> Mapping[str, ip.Link]:
         """The interfaces of the host."""
@@ -57,21 +58,29 @@ class NetworkMaker:
             self._make_bridge(jail, network)
             self._make_pair(jail, labels, network)
             if network.gateway and self._nft is not None:
-                _FORWARDING.write_text("1")
                 wanted = nft.Ruleset(
                     table=labels.place,
-                    address=IPv4Interface(network.address),
+                    address=ip_interface(network.address),
                     bridge=network.bridge,
                     is_masqueraded=True,
                     forwards=isolation.forwards,
                 )
                 self._run(*nft.load_argv(self._nft), stdin=nft.commands(wanted))
+                self._settle()
+
+    def mend(self, labels: Labels) -> None:
+        """Let what a jail needs be forwarded again, if anything on the host changed that."""
+        if not self._is_served(labels):
+            with self._alone():
+                self._settle()
 
     def take_away(self, labels: Labels, bridge: str) -> None:
         """Delete what there is of it, whatever made it; and the bridge, if we made it for us."""
         with self._alone():
-            if self._nft is not None and labels.place in self._tables():
-                self._run(*nft.delete_argv(self._nft, labels.place))
+            for family, name in sorted(self._tables()):
+                if name == labels.place and self._nft is not None:
+                    self._run(*nft.delete_argv(self._nft, family, name))
+            self._settle()
             found = self.links().get(labels.interfaces.host_interface)
             # Without our alias it is a pair that a crash left half made, or a stranger's.
             if found is not None and found.alias in ("", labels.place):
@@ -91,10 +100,18 @@ class NetworkMaker:
             is_joined
             and is_carried
             and is_named
-            and (not has_table or labels.place in self._tables())
+            and (not has_table or labels.place in {name for _, name in self._tables()})
+            and self._is_served(labels)
         )
 
-    def _tables(self) -> frozenset[str]:
+    def _is_served(self, labels: Labels) -> bool:
+        return self._routing is None or self._routing.serves(labels.place)
+
+    def _settle(self) -> None:
+        if self._routing is not None:
+            self._routing.settle()
+
+    def _tables(self) -> frozenset[tuple[str, str]]:
         if self._nft is None:
             return frozenset()
         return nft.parse_tables(self._run(*nft.tables_argv(self._nft)))
@@ -107,8 +124,9 @@ class NetworkMaker:
         elif found.kind != "bridge":
             raise JailError(jail, f"{network.bridge} is there, and is no bridge", "name another")
         if network.gateway:
-            length = IPv4Interface(network.address).network.prefixlen
-            address = f"{network.gateway}/{length}"
+            length = ip_interface(network.address).network.prefixlen
+            # As ip(8) writes it, so that it is known again.
+            address = f"{ip_address(network.gateway)}/{length}"
             there = self._run(*ip.addresses_argv(self._ip, network.bridge))
             if address not in ip.parse_addresses(there):
                 self._run(*ip.address_argv(self._ip, network.bridge, address))

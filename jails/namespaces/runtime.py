@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from jails.namespaces.abilities import SEARCH_PATH, probe
 from jails.namespaces.enclosure import NamespaceEnclosure
-from jails.namespaces.inside import command_inside, first_inside, usage_of
+from jails.namespaces.groups import join_argv
+from jails.namespaces.inside import Place, bounds_of, command_inside, first_inside, usage_of
+from jails.namespaces.limits import bounded_argv
 from jails.namespaces.naming import Naming
 from jails.process import ProcessRuntime, ProcessSettings
 from jails.runtime import EXEC_TIMEOUT_S, JailError
@@ -50,10 +52,10 @@ class NamespaceRuntime(ProcessRuntime):
         self._tools = SystemRunner({"PATH": SEARCH_PATH, "LANG": "C.UTF-8"})
         self.abilities = abilities or probe(self._tools)
         self._naming = Naming(root.absolute())
-        enclosure = NamespaceEnclosure(
+        self._surroundings = NamespaceEnclosure(
             root.absolute(), self.abilities, self._tools, clock, settings.scratch_bytes
         )
-        super().__init__(root, clock, settings.keeping, enclosure=enclosure)
+        super().__init__(root, clock, settings.keeping, enclosure=self._surroundings)
 
     @property
     def name(self) -> str:
@@ -61,14 +63,11 @@ class NamespaceRuntime(ProcessRuntime):
         return "namespaces"
 
     def exec(self, name: str, command: tuple[str, ...], timeout_s: float = EXEC_TIMEOUT_S) -> str:
-        """See ``Runtime.exec``; under the jail's account, without any capability."""
+        """See ``Runtime.exec``; under the jail's account and limits, without any capability."""
         pid = self._running_pid(name)
         if not self.abilities.is_root:
             raise JailError(name, "only root can run a command inside a jail")
-        owner = self.data_path(name).stat()
-        argv = command_inside(
-            self.abilities.tools, first_inside(name, pid), (owner.st_uid, owner.st_gid), command
-        )
+        argv = command_inside(self.abilities.tools, self._inside(name, pid), command)
         try:
             return self._tools.run(*argv, timeout_s=timeout_s)
         except CommandFailed as failed:
@@ -81,6 +80,20 @@ class NamespaceRuntime(ProcessRuntime):
         """See ``Runtime.usage``."""
         pid = self._running_pid(name)
         return usage_of(name, pid, self._naming.of(name).interfaces.host_interface)
+
+    def _inside(self, name: str, pid: int) -> Place:
+        """Where a command of ours runs in the jail whose bwrap(1) is ``pid``."""
+        first, owner = first_inside(name, pid), self.data_path(name).stat()
+        group = self._surroundings.group_of(name)
+        tool = self.abilities.tools.get("prlimit")
+        return Place(
+            first=first,
+            account=(owner.st_uid, owner.st_gid),
+            bounds=(
+                *(join_argv(group) if group is not None else ()),
+                *(bounded_argv(tool, *bounds_of(name, first)) if tool else ()),
+            ),
+        )
 
     def _running_pid(self, name: str) -> int:
         facts = self.look().get(name)

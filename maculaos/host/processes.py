@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import psutil
 
@@ -60,6 +60,21 @@ class ProcessTable(Protocol):
 
     def session(self, leader_pid: int) -> tuple[ProcessMark, ...]:
         """All that run in the process group and session that ``leader_pid`` leads or led."""
+        ...
+
+    def descendants(self, pid: int) -> tuple[ProcessMark, ...]:
+        """All that run below ``pid``: its children, and theirs, whichever session they are in.
+
+        Who lost its parent is found only if the system gave it to ``pid`` or to one below it
+        (``maculaos.host.reaper``); who was started meanwhile may be missing: look again.
+        """
+        ...
+
+    def holders(self, lock: Path) -> tuple[ProcessMark, ...]:
+        """Processes of our own user that hold the lock file ``lock``, by an inherited descriptor.
+
+        Linux only; elsewhere nobody is found.
+        """
         ...
 
     def scan(self, variable: str) -> Iterator[Sighting]:
@@ -107,19 +122,38 @@ class ProcfsProcesses:
     def session(self, leader_pid: int) -> tuple[ProcessMark, ...]:
         """See ``ProcessTable.session``."""
         wanted = [str(leader_pid).encode()] * 2
-        pids = (int(name) for name in os.listdir(_PROC) if name.isdigit())
-        seen = ((pid, _stat_fields(pid)) for pid in pids)
+        seen = ((pid, _stat_fields(pid)) for pid in _pids())
         return tuple(
             ProcessMark(pid, self._birth(fields))
             for pid, fields in seen
             if fields is not None and fields[2:4] == wanted and _runs(fields)
         )
 
+    def descendants(self, pid: int) -> tuple[ProcessMark, ...]:
+        """See ``ProcessTable.descendants``."""
+        seen = {pid: fields for pid in _pids() if (fields := _stat_fields(pid)) is not None}
+        below = _below(pid, {each: int(fields[1]) for each, fields in seen.items()})
+        return tuple(
+            ProcessMark(each, self._birth(seen[each])) for each in below if _runs(seen[each])
+        )
+
+    def holders(self, lock: Path) -> tuple[ProcessMark, ...]:
+        """See ``ProcessTable.holders``."""
+        try:
+            wanted = lock.stat()
+        except FileNotFoundError:
+            return ()
+        us = os.geteuid()
+        # The birth is read first: if the id changes hands meanwhile, the mark is a dead one.
+        marks = ((pid, self.mark(pid)) for pid in _pids() if _owner(pid) == us)
+        found = (mark for pid, mark in marks if mark is not None and _holds_lock(pid, wanted))
+        return tuple(filter(self.is_alive, found))
+
     def scan(self, variable: str) -> Iterator[Sighting]:
         """See ``ProcessTable.scan``."""
         prefix = os.fsencode(f"{variable}=")
         us = os.geteuid()
-        for pid in (int(name) for name in os.listdir(_PROC) if name.isdigit()):
+        for pid in _pids():
             # The birth is read first: if the id changes hands meanwhile, the mark is a dead one.
             fields = _stat_fields(pid)
             if fields is None or not _runs(fields) or _owner(pid) != us:
@@ -136,6 +170,43 @@ class ProcfsProcesses:
 
     def _birth(self, fields: list[bytes]) -> str:
         return f"{self._boot}:{fields[19].decode('ascii')}"
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir(_PROC) if name.isdigit())
+
+
+def _below(pid: int, parents: Mapping[int, int]) -> list[int]:
+    """Those that descend from ``pid``, each after its parent."""
+    children: dict[int, list[int]] = {}
+    for child, parent in parents.items():
+        children.setdefault(parent, []).append(child)
+    found = children.pop(pid, [])
+    for each in found:
+        # Taken out when it is used: ids that change hands meanwhile cannot lead in a circle.
+        found.extend(children.pop(each, []))
+    return found
+
+
+def _holds_lock(pid: int, file: os.stat_result) -> bool:
+    """Whether one of its descriptors holds a lock by flock(2) on that file."""
+    try:
+        handles = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    return any(_is_lock(pid, handle, file) for handle in handles)
+
+
+def _is_lock(pid: int, handle: str, file: os.stat_result) -> bool:
+    """See proc_pid_fdinfo(5): only the descriptors that share the lock tell of it."""
+    try:
+        if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{handle}"), file):
+            return False
+        with open(f"/proc/{pid}/fdinfo/{handle}", "rb") as info:
+            lines = info.read(4096).splitlines()
+    except OSError:
+        return False
+    return any(line.startswith(b"lock:") and b"FLOCK" in line for line in lines)
 
 
 def _stat_fields(pid: int) -> list[bytes] | None:
@@ -207,6 +278,22 @@ class PsutilProcesses:
         marks = (self.mark(pid) for pid in psutil.pids() if _is_led_by(pid, leader_pid))
         return tuple(mark for mark in marks if mark is not None and self.is_alive(mark))
 
+    def descendants(self, pid: int) -> tuple[ProcessMark, ...]:
+        """See ``ProcessTable.descendants``."""
+        import psutil
+
+        try:
+            children = psutil.Process(pid).children(recursive=True)
+        except psutil.Error:
+            return ()
+        marks = (self.mark(child.pid) for child in children)
+        return tuple(mark for mark in marks if mark is not None and self.is_alive(mark))
+
+    def holders(self, lock: Path) -> tuple[ProcessMark, ...]:
+        """See ``ProcessTable.holders``."""
+        del lock
+        return ()
+
     def scan(self, variable: str) -> Iterator[Sighting]:
         """See ``ProcessTable.scan``."""
         import psutil
@@ -250,6 +337,8 @@ class FakeProcesses:
     def __init__(self) -> None:
         self.running: dict[int, ProcessMark] = {}
         self.leaders: dict[int, int] = {}
+        self.parents: dict[int, int] = {}
+        self.lock_holders: set[int] = set()
         self.arguments: dict[int, tuple[str, ...]] = {}
         # The one variable that each was started with, whatever its name.
         self.values: dict[int, str | None] = {}
@@ -294,6 +383,16 @@ class FakeProcesses:
     def session(self, leader_pid: int) -> tuple[ProcessMark, ...]:
         """See ``ProcessTable.session``."""
         return tuple(self._led_by(leader_pid))
+
+    def descendants(self, pid: int) -> tuple[ProcessMark, ...]:
+        """See ``ProcessTable.descendants``."""
+        below = _below(pid, self.parents)
+        return tuple(self.running[each] for each in below if each in self.running)
+
+    def holders(self, lock: Path) -> tuple[ProcessMark, ...]:
+        """See ``ProcessTable.holders``."""
+        del lock
+        return tuple(self.running[pid] for pid in self.lock_holders if pid in self.running)
 
     def scan(self, variable: str) -> Iterator[Sighting]:
         """See ``ProcessTable.scan``."""

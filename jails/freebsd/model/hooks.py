@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from jails.freebsd.model.answer import Answer, UntaughtCommand, refused
+from jails.freebsd.model.loop import SCRIPT, STATUS, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,12 +91,25 @@ class Inside:
             folder = path.rpartition("/")[0]
             if folder and not self.exists(jail, folder):
                 return refused(f"daemon: ppidfile ``{path}'': No such file or directory")
-        _, written = self._machine.processes.start_daemon(jail.name, argv)
+        loop = self._loop(jail) if argv[-2:] == ("/bin/sh", SCRIPT) else None
+        _, written = self._machine.processes.start_daemon(jail.name, argv, loop)
         for path, content in written.items():
             self._machine.files.write(
                 self._machine.mounts.inside(jail.path + path), content.encode()
             )
         return Answer()
+
+    def _loop(self, jail: Jail) -> Loop | None:
+        """The loop that the jail's script is; None without one."""
+        script = self._machine.files.read(self._machine.mounts.inside(jail.path + SCRIPT))
+
+        def write(status: bytes) -> None:
+            path = self._machine.mounts.inside(jail.path + STATUS)
+            # As a shell whose folder is gone: what cannot be written is not.
+            if self._machine.files.exists(path.rpartition("/")[0]):
+                self._machine.files.write(path, status)
+
+        return None if script is None else Loop(script.decode(), write)
 
     def _pgrep(self, jail: Jail, name: str) -> Answer:
         found = [

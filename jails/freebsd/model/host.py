@@ -19,6 +19,7 @@ default            10.0.2.2           UGS      vtnet0
 10.0.2.15          link#1             UHS         lo0
 127.0.0.1          link#2             UH          lo0
 """
+_NO_ROUTES = "Routing tables\n"
 
 
 class Crashed(BaseException):
@@ -40,6 +41,9 @@ class ModelHost(Machine):
         # Moments: one before and one after each command, and one after each stage of jail(8).
         self.moments = 0
         self.crash_at: int | None = None
+        self.system, self.user = "FreeBSD", "0"
+        # Whether there is a default route.
+        self.has_way_out = True
 
     def run(self, *argv: str, stdin: bytes = b"", timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """See ``CommandRunner.run``; raises ``Crashed`` at the moment ``crash_at``."""
@@ -92,9 +96,19 @@ class ModelHost(Machine):
                 return self.processes.ps(argv, jids)
             case ("kill", *_):
                 return self.processes.kill(argv)
-            case ("netstat", "-rn", "-f", "inet"):
-                return Answer(_ROUTES)
+            case ("netstat", *_):
+                return self._netstat(argv)
+            case ("zfs", *_):
+                return self.pool.zfs(argv)
         return self._execute_plain(argv)
+
+    def _netstat(self, argv: tuple[str, ...]) -> Answer:
+        match argv[1:]:
+            case ("-rn", "-f", "inet"):
+                return Answer(_ROUTES if self.has_way_out else _NO_ROUTES)
+            case ("-I", name, "-b", "-n", "--libxo", "json"):
+                return self.network.traffic(name)
+        raise UntaughtCommand(argv)
 
     def _execute_plain(self, argv: tuple[str, ...]) -> Answer:
         """Commands that know nothing of jails."""
@@ -110,6 +124,8 @@ class ModelHost(Machine):
                 return self.files.copy(*sources, folder=folder)
             case ("cat", path):
                 return self.files.cat(path)
+            case ("uname" | "id" as name, "-s" | "-u"):
+                return Answer(f"{self.system if name == 'uname' else self.user}\n")
             case ("sleep", seconds):
                 self.advance(float(seconds))
                 return Answer()

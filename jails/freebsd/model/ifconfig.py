@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from ipaddress import IPv4Interface
 
@@ -56,6 +57,11 @@ class Network:
             case (name, "create"):
                 return self._create(stack, name)
         return self._change(stack, argv)
+
+    def traffic(self, name: str) -> Answer:
+        """netstat(1) of one interface of the machine, as JSON; the form is read, not recorded."""
+        rows = self.stacks[""].traffic(name)
+        return Answer(json.dumps({"statistics": {"interface": rows} if rows else {}}) + "\n")
 
     def _shown(self, stack: Stack, name: str, *, is_cidr: bool = False) -> Answer:
         found = stack.find(name)

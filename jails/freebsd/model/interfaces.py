@@ -66,6 +66,9 @@ class Interface:
     # Of an epair: the other end.
     peer: Interface | None = None
     was_up: bool = False
+    # What went through it; set by the test, because no packet moves in the model.
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
     def switch_on(self) -> None:
         """Up; some things stay changed afterwards."""
@@ -105,6 +108,24 @@ class Stack:
     def bridge_of(self, member: Interface) -> Interface | None:
         """The bridge that joins it."""
         return next((each for each in self.interfaces if member in each.members), None)
+
+    def traffic(self, name: str) -> list[dict[str, str | int]]:
+        """What netstat(1) counts of an interface: a row for all of it, then one per address."""
+        found = self.find(name)
+        if found is None:
+            return []
+        everything: dict[str, str | int] = {
+            "name": name,
+            "network": f"<Link#{self._indexes[name]}>",
+            "address": found.ether or name,
+            "received-bytes": found.received_bytes,
+            "sent-bytes": found.sent_bytes,
+        }
+        of_addresses: list[dict[str, str | int]] = [
+            {"name": name, "network": str(each.network), "address": str(each.ip)}
+            for each in found.addresses
+        ]
+        return [everything, *of_addresses]
 
     def text(self, interface: Interface, *, is_cidr: bool = False) -> str:
         """The interface as ifconfig(8) prints it."""

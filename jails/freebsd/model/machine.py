@@ -8,6 +8,7 @@ from jails.freebsd.model.ifconfig import Network
 from jails.freebsd.model.jails import Jails
 from jails.freebsd.model.limits import Limits
 from jails.freebsd.model.mounts import Mounts
+from jails.freebsd.model.pool import Pool
 from jails.freebsd.model.processes import Processes
 from jails.freebsd.model.tunables import Tunables
 
@@ -23,6 +24,7 @@ class Machine:
         self.firewall = Firewall()
         self.tunables = Tunables()
         self.mounts = Mounts(self.files, self._is_used)
+        self.pool = Pool(self.mounts)
         self.limits = Limits(self._usage)
         # What rctl(8) says of a jail beside the count of its processes.
         self.usage: dict[str, dict[str, int]] = {}

@@ -17,10 +17,15 @@ _DEFAULTS = {
     "kern.ipc.maxsockbuf": "2097152",
     "kern.maxfiles": "31631",
     "net.inet.ip.intr_queue_maxlen": "256",
+    "net.inet.ip.forwarding": "0",
+    "net.inet.ip.portrange.first": "10000",
+    "net.inet.ip.portrange.last": "65535",
     "net.link.ifqmaxlen": "50",
     "net.inet.udp.recvspace": "42080",
     "net.inet.udp.maxdgram": "9216",
     "net.inet.udp.blackhole": "0",
+    "net.inet.udp.checksum": "1",
+    "net.inet.udp.log_in_vain": "0",
     "kern.ipc.soacceptqueue": "128",
     "net.inet.icmp.icmplim": "200",
     "hw.vtnet.lro_mbufq_depth": "0",
@@ -33,6 +38,7 @@ _DEFAULTS = {
     "hw.vtnet.tso_disable": "0",
     "hw.vtnet.fixup_needs_csum": "0",
     "hw.vtnet.csum_disable": "0",
+    "kern.features.vimage": "1",
     "kern.racct.enable": "1",
     "kern.geom.debugflags": "0",
 }
@@ -45,11 +51,20 @@ class Tunables:
         self.values = dict(_DEFAULTS)
 
     def sysctl(self, argv: tuple[str, ...]) -> Answer:
-        """sysctl(8): names, branches and ``name=value``."""
+        """sysctl(8): names, branches and ``name=value``.
+
+        ``-i`` passes over unknown names, ``-n`` tells only values: both read, not recorded.
+        """
         answer = Answer()
-        for word in argv[1:]:
+        flags = {word for word in argv[1:] if word in ("-i", "-n")}
+        for word in argv[1 + len(flags) :]:
             name, is_set, value = word.partition("=")
-            answer += self._set(name, value) if is_set else self._read(name)
+            if "-i" in flags and not self._below(name):
+                continue
+            if "-n" in flags:
+                answer += self._read_values(name)
+            else:
+                answer += self._set(name, value) if is_set else self._read(name)
         return answer
 
     def _set(self, name: str, value: str) -> Answer:
@@ -59,11 +74,19 @@ class Tunables:
         return Answer(f"{name}: {old} -> {value}\n")
 
     def _read(self, name: str) -> Answer:
-        found = {
+        found = self._below(name)
+        if not found:
+            return refused(f"sysctl: unknown oid '{name}'")
+        return Answer("".join(f"{key}: {value}\n" for key, value in found.items()))
+
+    def _read_values(self, name: str) -> Answer:
+        read = self._read(name)
+        lines = [line.partition(": ")[2] for line in read.stdout.splitlines(keepends=True)]
+        return Answer("".join(lines), read.stderr, read.status)
+
+    def _below(self, name: str) -> dict[str, str]:
+        return {
             key: value
             for key, value in self.values.items()
             if key == name or key.startswith(f"{name}.")
         }
-        if not found:
-            return refused(f"sysctl: unknown oid '{name}'")
-        return Answer("".join(f"{key}: {value}\n" for key, value in found.items()))

@@ -13,7 +13,16 @@ import pytest
 import jailyard
 import namespaceyard
 from jails.runtime import JailError
-from jails.spec import Hooks, Isolation, JailFile, JailState, Root, RootKind, SharedFolder
+from jails.spec import (
+    Hooks,
+    Isolation,
+    JailFile,
+    JailState,
+    Limits,
+    Root,
+    RootKind,
+    SharedFolder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,10 +258,19 @@ def test_a_command_is_run_inside(root: Path) -> None:
         runtime.exec("n1", ("sleep", "60"), timeout_s=0.3)
 
 
+def test_a_command_that_is_run_inside_has_the_bounds_of_the_jail(root: Path) -> None:
+    runtime = namespaceyard.runtime_at(root)
+    limits = Limits(open_files=40)
+    runtime.ensure(namespaceyard.jail("n1", WAIT, Isolation(limits=limits)))
+    assert runtime.exec("n1", ("sh", "-c", "ulimit -n")).split() == ["40"]
+    assert runtime.exec("n1", ("sh", "-c", "ulimit -v")).split() == ["unlimited"]
+
+
 def test_a_program_that_is_not_there_is_told_with_its_name(root: Path) -> None:
     spec = replace(jailyard.idle(), command=("/no/such/program",))
+    patient = replace(jailyard.SETTINGS, settle_s=jailyard.PATIENCE_S / 2)
     with pytest.raises(JailError, match="/no/such/program"):
-        namespaceyard.runtime_at(root).ensure(spec)
+        namespaceyard.runtime_at(root, patient).ensure(spec)
 
 
 def test_hooks_run_before_and_after(root: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import jailyard
 import namespaceyard
 from jails.runtime import JailError
-from jails.spec import Forward, Isolation, JailState
+from jails.spec import Forward, Isolation, JailState, Network, NetworkKind
 from namespaceyard import BRIDGE, GATEWAY, NETWORK, tool
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ def outside() -> Iterator[str]:
         tool("ip", "link", "add", "name", OUTSIDE, "type", "veth", *inner)
         tool("ip", "address", "add", f"{OUTER_NETWORK}.1/24", "dev", OUTSIDE)
         tool("ip", "link", "set", "dev", OUTSIDE, "up")
+        # One way out among others, and the last to be taken.
+        way_out = ("default", "via", f"{OUTER_NETWORK}.2", "dev", OUTSIDE, "metric", "9999")
+        tool("ip", "route", "add", *way_out)
         there = ("ip", "-netns", OUTSIDE)
         tool(*there, "address", "add", f"{OUTER_NETWORK}.2/24", "dev", "far")
         tool(*there, "link", "set", "dev", "far", "up")
@@ -134,6 +137,36 @@ def test_what_leaves_by_the_gateway_has_the_hosts_address(root: Path, outside: s
         command = (*asking.command, f"{OUTER_NETWORK}.2", "4433")
         namespaceyard.runtime_at(root).ensure(replace(asking, command=command))
         assert namespaceyard.said(root, "n1") == [f"{OUTER_NETWORK}.1"]
+
+
+def test_two_jails_meet_by_ipv6_as_soon_as_they_run(root: Path) -> None:
+    """No address is held back until it is sure that nobody else has it."""
+    code = (
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('fd00:77::{0}', 4433))\n"
+        "print('bound', flush=True)\n"
+        "while True:\n"
+        "    data, peer = s.recvfrom(100)\n"
+        "    if data == b'who am I': s.sendto(peer[0].encode(), peer)\n"
+    )
+    ask = (
+        "import socket, sys, time\n"
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.settimeout(5)\n"
+        "s.bind((sys.argv[1], 0)); s.sendto(b'who am I', (sys.argv[2], 4433))\n"
+        "print(s.recv(100).decode())\n"
+    )
+    runtime = namespaceyard.runtime_at(root)
+    for number, name in (("11", "n1"), ("12", "n2")):
+        network = Network(kind=NetworkKind.VNET, bridge=BRIDGE, address=f"fd00:77::{number}/64")
+        isolation = Isolation(network=network)
+        runtime.ensure(namespaceyard.jail(name, code.replace("{0}", number), isolation))
+        namespaceyard.said(root, name)
+    for here, there, name in (("11", "12", "n1"), ("12", "11", "n2")):
+        command = (*jailyard.python(ask), f"fd00:77::{here}", f"fd00:77::{there}")
+        assert runtime.exec(name, command).strip() == f"fd00:77::{here}"
+    for name in ("n1", "n2"):
+        runtime.remove(name)
+    namespaceyard.check_nothing_left(root)
 
 
 @pytest.mark.parametrize("what", ["pair", "bridge", "namespace", "table"])

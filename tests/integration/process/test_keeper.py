@@ -122,7 +122,10 @@ def test_a_stuck_keeper_is_killed_with_its_program(root: Path) -> None:
 
 def test_a_program_that_ends_at_once_is_told_with_its_last_words(root: Path) -> None:
     runtime = ProcessRuntime(root, SystemClock(), ProcessSettings(settle_s=5.0))
-    bad = JailSpec(name="n1", command=("sh", "-c", "echo no such port; exit 3"))
+    command = ("sh", "-c", "echo no such port; exit 3")
+    # Told before it is started again, however slow the machine is.
+    slowly = Restart(base_s=1000.0, max_s=1000.0)
+    bad = JailSpec(name="n1", command=command, restart=slowly)
     with pytest.raises(
         JailError, match=r"n1: ended at once: exited with status 3; it wrote: no such port$"
     ):

@@ -114,6 +114,31 @@ def test_a_jail_without_records_is_ended_by_the_census_alone(directory: JailDire
     assert processes.is_alive(neighbour)
 
 
+def test_whatever_is_below_an_orphan_ends_with_it(directory: JailDirectory) -> None:
+    """Although it went to a session of its own and shows no mark."""
+    processes = FakeProcesses()
+    processes.put(PROGRAM.pid, PROGRAM.born)
+    stray = processes.put(12, "c")
+    neighbour = processes.put(13, "d")
+    processes.parents = {12: PROGRAM.pid, PROGRAM.pid: 1, 13: 1}
+    processes.deaf.add(12)
+    assert 10.0 <= end(directory, processes) < 11.0
+    assert not processes.is_alive(stray)
+    assert processes.is_alive(neighbour)
+
+
+def test_who_inherited_the_lock_is_ended_when_nothing_else_leads_to_it(
+    directory: JailDirectory,
+) -> None:
+    handle = take_lock(directory.lock)
+    processes = FakeProcesses()
+    stray = processes.put(12, "c")
+    processes.lock_holders.add(12)
+    processes.on_signal = lambda _process, _number: os.close(handle)
+    assert end(directory, processes) < 1.0
+    assert processes.signalled == [(stray, signal.SIGTERM)]
+
+
 def test_a_lock_that_somebody_unknown_holds_is_told(directory: JailDirectory) -> None:
     handle = take_lock(directory.lock)
     try:

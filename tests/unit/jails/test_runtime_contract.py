@@ -193,6 +193,19 @@ def test_policy_is_part_of_what_runs(runtime: Runtime) -> None:
     assert check_runs(runtime, changed) != before
 
 
+def test_a_fresh_start_has_neither_restarts_nor_an_end_to_tell_of(runtime: Runtime) -> None:
+    for generation in ("1", "2"):
+        spec = replace(SPEC, generation=generation)
+        runtime.ensure(spec)
+        check_runs(runtime, spec)
+        facts = runtime.look()["n1"]
+        assert (facts.restarts, facts.last_exit) == (0, "")
+    runtime.stop("n1")
+    assert runtime.look()["n1"].last_exit == "killed by SIGTERM"
+    runtime.ensure(SPEC)
+    assert runtime.look()["n1"].last_exit == ""
+
+
 def test_a_snapshot_brings_the_files_back(runtime: Runtime) -> None:
     runtime.ensure(SPEC)
     runtime.stop("n1")

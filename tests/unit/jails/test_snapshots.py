@@ -81,6 +81,41 @@ def test_an_archive_of_a_jail_with_a_link_outside_is_refused(
     assert content(directory) == b"old"
 
 
+def test_a_link_out_of_the_writable_part_is_outside_even_if_it_stays_in_the_archive(
+    directory: JailDirectory, tmp_path: Path
+) -> None:
+    (directory.data / "link").symlink_to("../record.json")
+    snapshots = Snapshots(directory)
+    snapshots.export(tmp_path / "a.tar.gz")
+    with pytest.raises(JailError, match="cannot be imported"):
+        snapshots.import_archive(tmp_path / "a.tar.gz")
+    assert content(directory) == b"old"
+
+
+def test_hard_links_and_links_within_come_back_as_such(
+    directory: JailDirectory, tmp_path: Path
+) -> None:
+    (directory.data / "deep").mkdir()
+    (directory.data / "deep/same").hardlink_to(directory.data / "file")
+    (directory.data / "deep/link").symlink_to("../file")
+    snapshots = Snapshots(directory)
+    snapshots.export(tmp_path / "a.tar.gz")
+    snapshots.import_archive(tmp_path / "a.tar.gz")
+    assert (directory.data / "deep/same").samefile(directory.data / "file")
+    assert (directory.data / "deep/link").readlink().as_posix() == "../file"
+    assert content(directory) == b"old"
+
+
+def test_an_archive_without_anything_in_it_is_refused(
+    directory: JailDirectory, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "empty.tar.gz", "w:gz"):
+        pass
+    with pytest.raises(JailError, match="does not begin with a folder named data"):
+        Snapshots(directory).import_archive(tmp_path / "empty.tar.gz")
+    assert content(directory) == b"old"
+
+
 def test_there_is_a_bound(directory: JailDirectory) -> None:
     snapshots = Snapshots(directory)
     for number in range(MOST_SNAPSHOTS):

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jails.freebsd import gpart, ifconfig, jls, kenv, mount, netstat, pfctl, ps, rctl, sysctl
+from jails.freebsd import (
+    gpart,
+    ifconfig,
+    jls,
+    kenv,
+    mount,
+    netstat,
+    pfctl,
+    ps,
+    rctl,
+    sysctl,
+    zfs,
+)
 from jails.freebsd.unreadable import UnreadableAnswer
 
 if TYPE_CHECKING:
@@ -21,9 +33,10 @@ PARSERS: dict[str, tuple[Callable[[str], object], ...]] = {
     "ifconfig": (ifconfig.parse_interfaces, ifconfig.parse_created),
     "mount": (mount.parse_mounts,),
     "rctl": (rctl.parse_rules, rctl.parse_usage),
-    "pfctl": (pfctl.parse_redirects, pfctl.parse_anchors),
+    "pfctl": (pfctl.parse_rules, pfctl.parse_anchors),
+    "zfs": (zfs.parse_datasets,),
     "sysctl": (sysctl.parse_tunables, sysctl.parse_change),
-    "netstat": (netstat.parse_routes,),
+    "netstat": (netstat.parse_routes, netstat.parse_traffic),
     "ps": (ps.parse_processes,),
     "kenv": (kenv.parse_environment,),
     "gpart": (gpart.parse_tables,),
@@ -136,6 +149,16 @@ def test_no_route_is_no_way_out() -> None:
     routes = netstat.parse_routes("Routing tables\n")
     assert routes == ()
     assert netstat.default_interface(routes) is None
+
+
+def test_traffic_is_what_the_link_counted() -> None:
+    rows = (
+        '{"name":"em0","network":"10.0.2.0/24","received-bytes":1,"sent-bytes":2},'
+        '{"name":"em0","network":"<Link#1>","received-bytes":30,"sent-bytes":40}'
+    )
+    text = f'{{"__version":"1","statistics":{{"interface":[{rows}]}}}}'
+    assert netstat.parse_traffic(text) == netstat.Traffic(received=30, sent=40)
+    assert netstat.parse_traffic('{"statistics":{}}') is None
 
 
 def test_a_mount_is_written_as_fstab_wants_it() -> None:

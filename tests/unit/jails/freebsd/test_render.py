@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from jails.freebsd import render
 from jails.freebsd.model.jailconf import read_configuration
-from jails.freebsd.naming import derive
 from jails.freebsd.place import Place
+from jails.naming import derive
 from jails.spec import (
     Hooks,
     Isolation,
@@ -48,6 +50,7 @@ VNET = replace(
 )
 SHARED = replace(
     HOST,
+    restart=Restart(policy=RestartPolicy.ON_FAILURE, base_s=1.5, max_s=60.0, steady_s=0.5),
     isolation=Isolation(
         network=Network(kind=NetworkKind.SHARED, interface="lo1", address="10.88.0.5/32")
     ),
@@ -73,8 +76,42 @@ def test_fstab_is_as_it_should_be() -> None:
     check("fstab", render.fstab(wanted))
 
 
-def test_the_start_script_is_as_it_should_be() -> None:
-    check("start", render.start_script(HOST))
+@pytest.mark.parametrize(
+    ("name", "spec"), [("start", HOST), ("start-of-a-user", VNET), ("start-on-failure", SHARED)]
+)
+def test_the_start_script_is_as_it_should_be(name: str, spec: JailSpec) -> None:
+    check(name, render.start_script(spec))
+
+
+def test_the_program_script_is_as_it_should_be() -> None:
+    check("program", render.program_script(HOST))
+
+
+@pytest.mark.parametrize("name", ["start", "start-of-a-user", "program"])
+def test_the_scripts_are_clean_shell(name: str) -> None:
+    linter = Path(sys.executable).with_name("shellcheck")
+    found = subprocess.run(
+        # SC2016 thinks that a quoted $ of the spec should mean something: it must not.
+        [linter, "-s", "sh", "-e", "SC2016", GOLDEN / name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout
+    assert subprocess.run(["/bin/sh", "-n", GOLDEN / name], check=False).returncode == 0
+
+
+@given(
+    base_s=st.floats(allow_nan=False), max_s=st.floats(allow_nan=False), steady_s=st.floats(0, 1e9)
+)
+def test_every_restart_is_numbers_that_a_shell_reads(
+    base_s: float, max_s: float, steady_s: float
+) -> None:
+    restart = Restart(base_s=base_s, max_s=max_s, steady_s=steady_s)
+    script = render.start_script(replace(HOST, restart=restart))
+    said = dict(re.findall(r"^(base_ms|max_ms|steady_s)=([0-9]{1,13})$", script, re.MULTILINE))
+    assert set(said) == {"base_ms", "max_ms", "steady_s"}
+    assert int(said["base_ms"]) > 0
 
 
 @pytest.mark.parametrize("text", ['a"b', "a;b", "a$b", "a\\b", "a\nb", "a{b"])
@@ -89,9 +126,9 @@ WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @given(words=st.lists(WORDS, min_size=1, max_size=4), value=WORDS)
-def test_a_shell_reads_the_start_script_as_it_was_meant(words: list[str], value: str) -> None:
+def test_a_shell_reads_the_program_script_as_it_was_meant(words: list[str], value: str) -> None:
     spec = JailSpec(name="n1", command=("/x", *words), environment={"KEY": value})
-    lines = render.start_script(spec).split("\n", 2)
+    lines = render.program_script(spec).split("\n", 2)
     read = shlex.split(lines[2])
     meant = [word.replace("{data}", "/data") for word in words]
     assert read[:3] == ["exec", "/usr/bin/env", "-i"]
@@ -102,7 +139,7 @@ def test_a_shell_reads_the_start_script_as_it_was_meant(words: list[str], value:
 def test_a_real_shell_runs_it_with_exactly_that_environment(tmp_path: Path) -> None:
     awkward = 'it\'s "$HOME" `id`; \\ *\n#'
     spec = JailSpec(name="n1", command=("/usr/bin/env", "-0"), environment={"A": awkward})
-    script = render.start_script(spec).replace("cd /data", f"cd {tmp_path}")
+    script = render.program_script(spec).replace("cd /data", f"cd {tmp_path}")
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True)
     found = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
     assert found == {"A": awkward, "HOME": "/data", "LANG": "C.UTF-8", "PATH": render._PATH}

@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import freebsdyard
 from jails.freebsd.model import Crashed
-from jails.freebsd.naming import is_ours
+from jails.naming import is_ours
 from jails.runtime import JailError
 from jails.spec import (
     Forward,
@@ -120,7 +121,8 @@ def things_of_ours(yard: Yard) -> tuple[list[object], ...]:
     host = yard.host
     return (
         [each for each in host.jails.alive if each.startswith("macula-")],
-        [each for each in host.mounts.table if each.path.startswith(str(yard.folder))],
+        [each for each in host.mounts.table if each.path.startswith(str(yard.root))],
+        [name for name in host.pool.systems if name != "tank"],
         [each for each in host.processes.alive.values() if each.jail.startswith("macula-")],
         [each.name for each in host.network.stacks[""].interfaces if each.name not in OTHERS],
         [each for each in host.limits.rules if each.jail.startswith("macula-")],
@@ -167,14 +169,16 @@ def check_whole(yard: Yard, spec: JailSpec) -> None:
     assert facts.program_digest == spec.program_digest()
     assert facts.files_digest == spec.files_digest()
     kernel_name = f"macula-{spec.name}"
-    assert len(host.processes.of(kernel_name)) == 2
-    paths = [e.path for e in host.mounts.table if e.path.startswith(f"{yard.root}/{spec.name}/")]
-    assert len(paths) == len(set(paths)) == 7
+    assert len(host.processes.of(kernel_name)) == 3
+    paths = [
+        e.path for e in host.mounts.table if e.path.startswith(f"{yard.root}/{spec.name}/root/")
+    ]
+    assert len(paths) == len(set(paths)) == 8
     limits = spec.isolation.limits
     wanted = [each for each in (limits.memory_bytes, limits.processes) if each is not None]
     assert len([each for each in host.limits.rules if each.jail == kernel_name]) == len(wanted)
     has_anchor = f"macula/{spec.name}" in host.firewall.anchors
-    assert has_anchor == bool(spec.isolation.forwards)
+    assert has_anchor == bool(spec.isolation.forwards or spec.isolation.network.gateway)
     if spec.isolation.network.kind is NetworkKind.VNET:
         bridge = host.network.stacks[""].find("bridge0")
         assert bridge is not None
@@ -187,12 +191,12 @@ def check_whole(yard: Yard, spec: JailSpec) -> None:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(acts=st.lists(ACTS, max_size=6), last=st.sampled_from(SPECS))
-@example(acts=[], last=SPECS[2])
+@given(acts=st.lists(ACTS, max_size=6), last=st.sampled_from(SPECS), has_pool=st.booleans())
+@example(acts=[], last=SPECS[2], has_pool=False)
 def test_whatever_breaks_off_ensure_makes_whole_and_remove_leaves_nothing(
-    acts: list[Act], last: JailSpec
+    acts: list[Act], last: JailSpec, has_pool: bool
 ) -> None:
-    with freebsdyard.yard() as yard:
+    with freebsdyard.yard(has_pool=has_pool) as yard:
         settle_foreigners(yard)
         before = foreign_things(yard)
         for act in acts:
@@ -213,25 +217,27 @@ def test_whatever_breaks_off_ensure_makes_whole_and_remove_leaves_nothing(
         assert list(yard.root.iterdir()) == []
 
 
-def test_every_single_moment_of_a_start_can_be_the_last() -> None:
+@pytest.mark.parametrize("has_pool", [False, True])
+def test_every_single_moment_of_a_start_can_be_the_last(has_pool: bool) -> None:
     """Not drawn but all of them: the widest spec, broken off at each moment, then made whole."""
     spec = SPECS[2]
-    with freebsdyard.yard() as yard:
+    with freebsdyard.yard(has_pool=has_pool) as yard:
         yard.runtime().ensure(spec)
         moments = yard.host.moments
     assert moments > 60
     for moment in range(1, moments + 1):
-        with freebsdyard.yard() as yard:
+        with freebsdyard.yard(has_pool=has_pool) as yard:
             perform(yard, Act("ensure", spec, moment, 0, 0))
             yard.runtime().ensure(spec)
             check_whole(yard, spec)
 
 
-def test_every_single_moment_of_a_removal_can_be_the_last() -> None:
+@pytest.mark.parametrize("has_pool", [False, True])
+def test_every_single_moment_of_a_removal_can_be_the_last(has_pool: bool) -> None:
     spec = SPECS[2]
     moments = 1
     while True:
-        with freebsdyard.yard() as yard:
+        with freebsdyard.yard(has_pool=has_pool) as yard:
             yard.runtime().ensure(spec)
             first = yard.host.moments
             perform(yard, Act("remove", spec, moments, 0, 0))

@@ -68,7 +68,12 @@ def test_what_can_be_had_is_let_through() -> None:
         (Isolation(network=vnet(bridge="a-bridge-too-long")), "no name of a bridge"),
         (Isolation(network=vnet(bridge="br 0")), "no name of a bridge"),
         (Isolation(network=vnet(address="10.77.1.11")), "no address with a length"),
-        (Isolation(network=vnet(address="fd00::1/64")), "no address with a length"),
+        (Isolation(network=vnet(address="fd00::1%eth0/64")), "no address with a length"),
+        (Isolation(network=vnet(address="fe80::11/64")), "no address with a length"),
+        (Isolation(network=vnet(address="224.0.0.1/24")), "no address with a length"),
+        (Isolation(network=vnet(address="::/64")), "no address with a length"),
+        (Isolation(network=vnet(address="fd00::11/64")), "no other address in fd00::/64"),
+        (Isolation(network=vnet(bridge="all")), "no name of a bridge"),
         (Isolation(network=vnet(gateway="10.78.1.1")), "no other address in 10.77.1.0/24"),
         (Isolation(network=vnet(gateway="10.77.1.11")), "no other address in 10.77.1.0/24"),
         (Isolation(forwards=(FORWARD,)), "network of its own"),
@@ -86,6 +91,15 @@ def test_what_can_be_had_is_let_through() -> None:
 def test_what_makes_no_sense_is_refused(isolation: Isolation, why: str) -> None:
     with pytest.raises(JailError, match=why):
         refuse(isolation)
+
+
+def test_an_address_of_ipv6_is_let_through_and_compared_as_an_address() -> None:
+    network = vnet(address="fd00:77::11/64", gateway="fd00:77::1")
+    refuse(Isolation(network=network, forwards=(FORWARD,)))
+    with pytest.raises(JailError, match="is that of the jail n2"):
+        refuse(Isolation(network=network), others={"n2": ("br0", "fd00:0077::0011/64")})
+    with pytest.raises(JailError, match="no other address"):
+        refuse(Isolation(network=vnet(address="fd00:77::11/64", gateway="fd00:77:0::11")))
 
 
 def test_an_ordinary_user_is_told_everything_in_one_message() -> None:

@@ -50,6 +50,22 @@ def test_every_namespace_is_found(names: list[str]) -> None:
     assert ip.parse_namespaces(json.dumps([{"name": name} for name in names])) == tuple(names)
 
 
+def test_interfaces_of_default_routes_are_read() -> None:
+    text = """[{"dst":"default","gateway":"192.0.2.1","dev":"eth0","flags":[]},
+    {"dst":"default","flags":[],"nexthops":[{"gateway":"10.0.0.1","dev":"a","weight":1,"flags":[]},
+     {"gateway":"10.0.1.1","dev":"b","weight":1,"flags":[]}]},{"type":"unreachable","dst":"default"}]"""
+    assert ip.parse_route_interfaces(text) == {"eth0", "a", "b"}
+    assert ip.parse_route_interfaces("") == frozenset()
+
+
+def test_an_address_of_ipv6_is_used_at_once_and_has_routes_of_its_own() -> None:
+    words = ip.inside_argvs("ip", "n", "i", "fd00::2/64", "fd00::1")
+    assert words[1][-3:] == ("dev", "i", "nodad")
+    assert words[-1][-6:] == ("-6", "route", "replace", "default", "via", "fd00::1")
+    assert ip.address_argv("ip", "i", "fd00::2/64")[-1] == "nodad"
+    assert "nodad" not in ip.address_argv("ip", "i", "10.0.0.2/24")
+
+
 def test_without_a_gateway_no_route_is_set() -> None:
     words = [word for argv in ip.inside_argvs("ip", "n", "i", "10.0.0.2/24", "") for word in argv]
     assert "route" not in words

@@ -73,6 +73,11 @@ def derive_address(identity: str, network: IPv4Network) -> IPv4Address:
     return network[2 + int.from_bytes(_digest("address", identity)) % choices]
 
 
+def mac_of_bridge(bridge: str) -> str:
+    """The hardware address of a bridge that we made, by which it is known as ours."""
+    return derive(f"bridge {bridge}").host_mac
+
+
 def is_ours(interface: str) -> bool:
     """Whether the name of an interface was derived here."""
     digits, end = interface[len(PREFIX) : -1], interface[-1:]

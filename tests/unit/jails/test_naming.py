@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from jails.freebsd.ifconfig import LONGEST_NAME
-from jails.freebsd.naming import Names, collisions, derive, derive_address, is_ours
+from jails.naming import Names, collisions, derive, derive_address, is_ours
 
 IDENTITIES = st.text(min_size=1, max_size=64)
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
