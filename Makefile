@@ -1,11 +1,17 @@
 # What can be done here; `make` alone lists it. Works with GNU make and with BSD make.
 
 PYTEST_ARGS ?= -n 2
+RUNTIME ?= process
 N ?= 25
 SEED ?= 1
 LOCK_ARGS ?=
+# A disk image, or the folder with one; and what the machine starts with, bios or uefi.
+IMAGE ?= var/image
+FIRMWARE ?= bios
+BOOT_ARGS ?=
+VM_ARGS ?=
 
-PYTHONS = maculaos reconciler jails build examples tests
+PYTHONS = maculaos reconciler jails build overlays examples tests
 LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --quiet $(LOCK_ARGS)
 
@@ -14,11 +20,11 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile pyproject.
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-up: .venv/installed ## set up and run a mesh of three nodes converged from Git; Ctrl-C ends it
-	@exec env PYTHONPATH=examples .venv/bin/python -m demo up
+up: .venv/installed ## set up and run a mesh of three nodes converged from Git (RUNTIME=process); Ctrl-C ends it
+	@exec env PYTHONPATH=examples .venv/bin/python -m demo up --runtime $(RUNTIME)
 
 up-check: .venv/installed ## the same with nobody watching: checks each promise and times it
-	@exec env PYTHONPATH=examples .venv/bin/python -m demo check
+	@exec env PYTHONPATH=examples .venv/bin/python -m demo check --runtime $(RUNTIME)
 
 down: .venv/installed ## stop whatever `make up` left behind, after a crash too
 	@exec env PYTHONPATH=examples .venv/bin/python -m demo down
@@ -39,10 +45,18 @@ simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
 
 bench: ## measure the mesh and the reconciler (not in this version)
 image: ## build the appliance image (not in this version)
-boot: ## boot the image in QEMU (not in this version)
-test-vm: ## test the booted image (not in this version)
 
-bench image boot test-vm:
+boot: $(IMAGE) .venv/installed ## boot the image in QEMU, its console here (FIRMWARE=uefi IMAGE=FILE BOOT_ARGS=--fresh)
+	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder boot --firmware $(FIRMWARE) \
+		$(BOOT_ARGS) $(IMAGE)
+
+test-vm: .venv/installed ## boot the image with BIOS and UEFI, and test it over ssh (IMAGE=FILE)
+	@exec .venv/bin/python -m pytest -n 0 --image $(IMAGE) tests/vm $(VM_ARGS)
+
+$(IMAGE):
+	@echo "no image at $@: run make image first, or name one with IMAGE=" >&2; exit 2
+
+bench image:
 	@echo "make $@: not implemented in this version; make help lists what is" >&2; exit 2
 
 lock: .venv/installed ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade)

@@ -10,9 +10,11 @@ from maculaos.documents import read_document
 from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
+from reconciler.choice import Choice
 from reconciler.git import GitSource
 from reconciler.journal import Journal
-from reconciler.machine import own_directory, runtime_of
+from reconciler.machine import own_directory
+from reconciler.runtimes import Opened, open_runtime
 from reconciler.settings import ReconcilerSettings, located
 from reconciler.store import Store
 from reconciler.tree import TreeLimits
@@ -37,12 +39,20 @@ def load_settings(path: Path | None) -> ReconcilerSettings:
 
 
 def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None = None) -> Worker:
-    """A worker that logs to ``lines``; the caller holds the lock of the store."""
+    """A worker that logs to ``lines``, and what it runs jails by; the caller holds the lock.
+
+    The settings choose the runtime, unless one is handed in. Raises ``UsageError`` if there is
+    none to be had, or if a folder cannot be used.
+    """
     own_directory("run_dir", settings.run_dir)
     clock = SystemClock()
     journal = Journal(lines, clock)
+    opened = _given(runtime) if runtime else open_runtime(settings, clock)
+    why = opened.choice.why
+    journal.note("runtime", why, name=opened.choice.name, why=why)
     tools = Tools(
-        runtime=runtime or runtime_of(settings, clock),
+        runtime=opened.runtime,
+        choice=opened.choice,
         source=source_of(settings, journal),
         store=store_of(settings),
         clock=clock,
@@ -50,6 +60,10 @@ def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None
         random=Random(SystemEntropy().draw(16)),  # noqa: S311  # jitter, no secret
     )
     return Worker(settings, tools, os.getpid())
+
+
+def _given(runtime: Runtime) -> Opened:
+    return Opened(runtime, Choice(runtime.name, f"{runtime.name} is what was handed in"))
 
 
 def store_of(settings: ReconcilerSettings) -> Store:

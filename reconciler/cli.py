@@ -28,9 +28,9 @@ from reconciler.desired import Refused, compile_tree
 from reconciler.generations import Generation, Outcome
 from reconciler.halt import remove_all
 from reconciler.journal import Journal
-from reconciler.machine import runtime_of
 from reconciler.names import spoken
 from reconciler.preview import Preview, Site, preview
+from reconciler.runtimes import expected_runtime, present_runtime, recorded_runtime
 from reconciler.session import REFRESH_S, Manner, log_file, run_daemon
 from reconciler.status import counted, short_revision
 from reconciler.unreachable import SourceUnreachable
@@ -121,7 +121,7 @@ def plan(
     settings = load_settings(config)
     site = Site(
         settings=settings,
-        runtime=runtime_of(settings, SystemClock()),
+        runtime=present_runtime(settings, SystemClock()),
         source=source_of(settings, Journal(sys.stderr, SystemClock())),
         store=store_of(settings),
     )
@@ -183,6 +183,10 @@ def down(config: Config = None) -> None:
 @app.command(epilog=_EXIT_CODES)
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A work tree of specs.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Also say which runtime these settings give here."),
+    ] = None,
 ) -> None:
     """Check specs before they are pushed; print every problem as file:line:column."""
     tree = read_work_tree(folder)
@@ -193,6 +197,8 @@ def check(
         f"{counted(len(desired.nodes), 'node')}, {counted(len(desired.apps), 'app')}: ok",
         markup=False,
     )
+    if config is not None:
+        _say([expected_runtime(load_settings(config), SystemClock()).choice.why])
 
 
 async def _sync(settings: ReconcilerSettings, timeout_s: float) -> dict[str, Any]:
@@ -241,7 +247,7 @@ async def _down(settings: ReconcilerSettings) -> dict[str, str]:
             await ask(settings.run_dir / SOCKET_NAME, {"do": "stop"})
         try:
             with store_of(settings).locked():
-                return await remove_all(runtime_of(settings, clock), settings.run_dir)
+                return await remove_all(recorded_runtime(settings, clock), settings.run_dir)
         except AlreadyLocked:
             if clock.monotonic() > deadline:
                 raise

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Answering: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
-# Node sockets end in .sock, so no node can be named like this one.
+# The folders beside it are named like nodes, and no node has a dot in its name.
 SOCKET_NAME: Final = "reconciler.control"
 REQUEST_BYTES: Final = 4096
 ANSWER_BYTES: Final = 16 * 1024 * 1024

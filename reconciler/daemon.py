@@ -18,6 +18,7 @@ from maculaos.host.logbook import Level
 from reconciler.control import SOCKET_NAME, serving
 from reconciler.convergence import Fetch, Wait
 from reconciler.names import kind_and_name, spoken
+from reconciler.placement import socket_path
 from reconciler.survey import ask_nodes, last_words, look
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Daemon:
         settings, standing = self._worker.settings, self._worker.standing
         running = [jail for jail, facts in found.items() if facts.state is JailState.RUNNING]
         nodes = [name for kind, name in map(kind_and_name, running) if kind == "node"]
-        sockets = {name: settings.run_dir / f"{name}.sock" for name in nodes}
+        sockets = {name: socket_path(settings.run_dir, name) for name in nodes}
         health = await ask_nodes(sockets, settings.health.timeout_s)
         for name, one in health.items():
             known = standing.world.health.get(name)

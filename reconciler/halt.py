@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from jails.runtime import JailError
 from maculaos.errors import MaculaError
 from reconciler.control import SOCKET_NAME
+from reconciler.machine import remove_socket_folder
 from reconciler.names import kind_and_name
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ async def remove_all(runtime: Runtime, run_dir: Path) -> dict[str, str]:
     jails = await asyncio.to_thread(runtime.look)
     failures = await _each(runtime, runtime.remove)
     nodes = [kind_and_name(jail) for jail in jails if jail not in failures]
-    sockets = [run_dir / f"{name}.sock" for kind, name in nodes if kind == "node"]
-    await asyncio.to_thread(_unlink, [*sockets, run_dir / SOCKET_NAME])
+    gone = [name for kind, name in nodes if kind == "node"]
+    await asyncio.to_thread(_clear, run_dir, gone)
     return failures
 
 
@@ -57,7 +58,8 @@ async def _each(runtime: Runtime, end: Callable[[str], None]) -> dict[str, str]:
     return {jail: reason for jail, reason in zip(jails, reasons, strict=True) if reason}
 
 
-def _unlink(sockets: list[Path]) -> None:
-    for socket in sockets:
-        if socket.is_socket():
-            socket.unlink(missing_ok=True)
+def _clear(run_dir: Path, nodes: list[str]) -> None:
+    for node in nodes:
+        remove_socket_folder(run_dir, node)
+    if (run_dir / SOCKET_NAME).is_socket():
+        (run_dir / SOCKET_NAME).unlink(missing_ok=True)

@@ -7,37 +7,72 @@ files are read here and nowhere else in the reconciler; their contents go no fur
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jails.process import ProcessRuntime
 from maculaos.errors import UsageError
 from maculaos.host.files import make_private_directory
+from reconciler.placement import OwnNetwork, Placement, socket_path
 from reconciler.render import MachinePaths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jails.runtime import Runtime
-    from maculaos.host.clock import Clock
     from reconciler.settings import ReconcilerSettings
 
 CREDENTIAL_FILES: Final = ("node.crt", "node.key", "realm.crt")
+ISOLATING: Final = ("jail", "namespaces")
 CREDENTIAL_BYTES: Final = 64 * 1024
 
 
-def machine_paths(settings: ReconcilerSettings, nodes: Iterable[str]) -> MachinePaths:
-    """Where things lie, with the fingerprints of the credentials of ``nodes``."""
+def machine_paths(settings: ReconcilerSettings, nodes: Iterable[str], runtime: str) -> MachinePaths:
+    """Where things lie under that runtime, with the fingerprints of the credentials of ``nodes``.
+
+    Raises ``UsageError`` if the settings ask for what the runtime cannot give.
+    """
     return MachinePaths(
         macula=macula_command(),
         credentials_dir=settings.credentials_dir,
         run_dir=settings.run_dir,
         realm_dir=settings.realm_dir,
         credentials=fingerprints(settings.credentials_dir, nodes),
+        placement=placement_of(settings, runtime),
     )
+
+
+def placement_of(settings: ReconcilerSettings, runtime: str) -> Placement:
+    """How jails are kept apart; raises ``UsageError`` if that runtime cannot do it."""
+    network = settings.network
+    if runtime not in ISOLATING:
+        if network.kind == "vnet":
+            what = f"network.kind is vnet, which the runtime {runtime} cannot give"
+            raise UsageError(what, "set network.kind to host, or take a runtime that isolates")
+        return Placement()
+    if network.kind == "host":
+        return Placement(isolates=True)
+    subnet = ipaddress.IPv4Network(network.subnet)
+    own = OwnNetwork(bridge=network.bridge, subnet=subnet, uplink=network.uplink or "")
+    return Placement(isolates=True, own_network=own)
+
+
+def make_socket_folders(settings: ReconcilerSettings, nodes: Iterable[str]) -> None:
+    """Make the folder of each node's socket, for us alone: jails are shown it."""
+    for node in nodes:
+        make_private_directory(socket_path(settings.run_dir, node).parent)
+
+
+def remove_socket_folder(run_dir: Path, node: str) -> None:
+    """Delete a node's socket and its folder, if nothing else lies there."""
+    socket = socket_path(run_dir, node)
+    with suppress(OSError):
+        if socket.is_socket():
+            socket.unlink()
+        socket.parent.rmdir()
 
 
 def fingerprints(folder: Path, nodes: Iterable[str]) -> Mapping[str, str]:
@@ -69,12 +104,6 @@ def own_directory(setting: str, path: Path) -> Path:
 def _unusable(setting: str, path: Path, why: str) -> UsageError:
     hint = f"let {setting} name a folder that this user may write to"
     return UsageError(f"{setting} {path} cannot be used: {why}", hint)
-
-
-def runtime_of(settings: ReconcilerSettings, clock: Clock) -> Runtime:
-    """The way of running jails that the settings ask for; its jails lie in ``state_dir``."""
-    own_directory("state_dir", settings.state_dir)
-    return ProcessRuntime(own_directory("state_dir", settings.state_dir / "jails"), clock)
 
 
 def _fingerprint(folder: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from jails.spec import JailFacts, JailState
 from reconciler.desired import Desired
 from reconciler.names import kind_and_name
-from reconciler.render import Rendered, dialled
+from reconciler.render import Rendered
 from reconciler.status import ItemStatus, MemberCount
 
 
@@ -129,7 +129,5 @@ class _Item:
         return facts.state is JailState.FAILED or (self._is_running and is_late)
 
     def _address(self, kind: str, name: str) -> str:
-        desired = self.world.desired
-        if desired is None or kind != "node" or name not in desired.nodes:
-            return ""
-        return dialled(desired.nodes[name])
+        rendered = self.world.rendered
+        return rendered.reach.get(name, "") if rendered is not None and kind == "node" else ""

@@ -74,7 +74,8 @@ def preview(site: Site, named: str | None) -> Preview:
     if tree.problems:
         raise Refused(tree.problems)
     desired = compile_tree(tree.files)
-    rendered = render(desired, machine_paths(site.settings, tuple(desired.nodes)))
+    paths = machine_paths(site.settings, tuple(desired.nodes), site.runtime.name)
+    rendered = render(desired, paths)
     steps = plan(rendered.jails, site.runtime.look(), rendered.kept)
     return Preview(commit=commit, steps=steps, blocked=rendered.blocked, stale=str(error or ""))
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from jails.spec import JailFile, JailSpec, Restart, RestartPolicy
+from jails.spec import JailFile, JailSpec, Restart, RestartPolicy, SharedFolder
 from maculaos.addresses import Address
 from reconciler.names import app_jail, node_jail
+from reconciler.placement import IDENTITY, SOCKETS, Placement, socket_path
 from reconciler.spec import effective
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ class MachinePaths:
     realm_dir: Path | None = None
     # By node name, a fingerprint of its certificate, key and CA; a name is absent if any is.
     credentials: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    placement: Placement = field(default_factory=Placement)
 
-    def socket(self, node: str) -> Path:
-        """The control socket of that node."""
-        return self.run_dir / f"{node}.sock"
+    def seen_socket(self, node: str) -> Path:
+        """The control socket of that node, as the node itself and its apps see it."""
+        return self.placement.seen_socket(socket_path(self.run_dir, node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Rendered:
 
     jails: Mapping[str, JailSpec]
     blocked: Mapping[str, str]
+    # By node name, where others on this machine dial it.
+    reach: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def kept(self) -> frozenset[str]:
@@ -68,23 +72,40 @@ class Rendered:
 def render(desired: Desired, machine: MachinePaths) -> Rendered:
     """The jails of ``desired`` on this machine, in the order of their names."""
     jails: dict[str, JailSpec] = {}
-    blocked: dict[str, str] = {}
-    reach = {name: dialled(node) for name, node in desired.nodes.items()}
+    blocked = _blocked(desired, machine)
+    reach = {name: dialled(node, machine.placement) for name, node in desired.nodes.items()}
     for name, node in desired.nodes.items():
-        if name in machine.credentials:
+        if node_jail(name) not in blocked:
             settings = _fixed_settings(node, desired, machine)
             jails[node_jail(name)] = _node(settings, _peers(node, reach), node, machine)
-        else:
-            blocked[node_jail(name)] = _missing_credentials(name, machine)
     for name, app in desired.apps.items():
-        jails[app_jail(name)] = _app(app, desired, machine)
-    return Rendered(MappingProxyType(dict(sorted(jails.items()))), MappingProxyType(blocked))
+        if app_jail(name) not in blocked:
+            jails[app_jail(name)] = _app(app, desired, machine)
+    ordered = MappingProxyType(dict(sorted(jails.items())))
+    return Rendered(ordered, MappingProxyType(blocked), MappingProxyType(reach))
 
 
-def dialled(node: NodeSpec) -> str:
-    """Where other nodes find this one: what it advertises first, or where it listens."""
+def _blocked(desired: Desired, machine: MachinePaths) -> dict[str, str]:
+    """By jail, why it cannot run on this machine."""
+    placement = machine.placement
+    blocked: dict[str, str] = {}
+    for name, node in desired.nodes.items():
+        if name not in machine.credentials:
+            blocked[node_jail(name)] = _missing_credentials(name, machine)
+        elif obstacle := placement.obstacle(node.listen):
+            blocked[node_jail(name)] = obstacle
+    if placement.own_network is not None:
+        named = [*map(node_jail, desired.nodes), *map(app_jail, desired.apps)]
+        blocked |= placement.own_network.clashes(named)
+    return blocked
+
+
+def dialled(node: NodeSpec, placement: Placement) -> str:
+    """Where other nodes of this machine find this one."""
     listen = node.listen
-    return listen.advertise[0] if listen.advertise else str(Address(listen.address, listen.port))
+    if listen.advertise and placement.own_network is None:
+        return listen.advertise[0]
+    return str(Address(placement.bound(node_jail(node.name), listen), listen.port))
 
 
 def _node(
@@ -99,13 +120,29 @@ def _node(
         restart=Restart(policy=RestartPolicy.ALWAYS),
         stop_deadline_s=node.stop_deadline_s,
         generation=hashlib.sha256(read_at_start.encode()).hexdigest(),
+        isolation=machine.placement.isolation(
+            node_jail(node.name), _node_mounts(node.name, machine), node.listen
+        ),
     )
+
+
+def _node_mounts(node: str, machine: MachinePaths) -> tuple[SharedFolder, ...]:
+    return (
+        SharedFolder(source=str(machine.credentials_dir / node), target=str(IDENTITY)),
+        _socket_mount(node, machine, is_writable=True),
+    )
+
+
+def _socket_mount(node: str, machine: MachinePaths, *, is_writable: bool) -> SharedFolder:
+    source = socket_path(machine.run_dir, node).parent
+    return SharedFolder(source=str(source), target=str(SOCKETS), is_writable=is_writable)
 
 
 def _fixed_settings(node: NodeSpec, desired: Desired, machine: MachinePaths) -> dict[str, Any]:
     """The settings that a node reads only at its start, in the words of its settings file."""
-    credentials = machine.credentials_dir / node.name
-    listen: dict[str, Any] = {"address": node.listen.address, "port": node.listen.port}
+    credentials = machine.placement.seen_credentials(machine.credentials_dir / node.name)
+    bound = machine.placement.bound(node_jail(node.name), node.listen)
+    listen: dict[str, Any] = {"address": bound, "port": node.listen.port}
     if node.listen.advertise:
         listen["advertise"] = list(node.listen.advertise)
     settled = effective(node, desired.realm)
@@ -119,7 +156,7 @@ def _fixed_settings(node: NodeSpec, desired: Desired, machine: MachinePaths) -> 
             "key": str(credentials / "node.key"),
             "realm_ca": str(credentials / "realm.crt"),
         },
-        "control_socket": str(machine.socket(node.name)),
+        "control_socket": str(machine.seen_socket(node.name)),
         **{part: numbers for part, numbers in settled.items() if numbers},
     }
 
@@ -141,7 +178,7 @@ def _app(app: AppSpec, desired: Desired, machine: MachinePaths) -> JailSpec:
         environment=MappingProxyType(
             {
                 **app.environment,
-                "MACULA_SOCKET": str(machine.socket(app.node)),
+                "MACULA_SOCKET": str(machine.seen_socket(app.node)),
                 "MACULA_NODE": app.node,
                 "MACULA_REALM": desired.realm.name,
             }
@@ -152,6 +189,9 @@ def _app(app: AppSpec, desired: Desired, machine: MachinePaths) -> JailSpec:
             max_s=app.restart.max_s,
         ),
         stop_deadline_s=app.stop_deadline_s,
+        isolation=machine.placement.isolation(
+            app_jail(app.name), (_socket_mount(app.node, machine, is_writable=False),)
+        ),
     )
 
 

@@ -7,6 +7,7 @@ said here but in the repository.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -18,14 +19,21 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
 from maculaos.errors import UsageError
-from reconciler.values import STRICT, Maybe, Seconds
+from reconciler.placement import NODE_SOCKET
+from reconciler.values import LONGEST_NAME, STRICT, Maybe, Seconds
 
 # Remote helpers (ext::), options and plain text protocols are not on this list on purpose.
 SCHEMES: Final = ("https", "ssh", "file")
 # What bind() takes on FreeBSD, the strictest of our systems, less its final NUL byte.
 SOCKET_PATH_BYTES: Final = 103
-LONGEST_SOCKET_NAME: Final = "x" * 32 + ".sock"
+LONGEST_SOCKET_NAME: Final = f"{'x' * LONGEST_NAME}/{NODE_SOCKET}"
+# Names of interfaces on FreeBSD and Linux, less the byte that ends them.
+LONGEST_INTERFACE: Final = 15
+# Of the network that jails have addresses in: room for 13 of them at least.
+SHORTEST_PREFIX: Final = 8
+LONGEST_PREFIX: Final = 28
 
+_INTERFACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f]")
 _BRANCH: Final = re.compile(
     r"(?![-/.])(?!.*(//|\.\.|/\.|\.lock(/|$)))[A-Za-z0-9._/+-]{1,200}(?<![/.])"
@@ -74,8 +82,28 @@ def check_branch(branch: str) -> str:
     return branch
 
 
+def check_interface(name: str) -> str:
+    """Return ``name`` if it can be an interface's; else ``ValueError``."""
+    if len(name) > LONGEST_INTERFACE or _INTERFACE.fullmatch(name) is None:
+        raise ValueError(f"{name!r} cannot name an interface of at most 15 characters")
+    return name
+
+
+def check_subnet(text: str) -> str:
+    """Return ``text`` if it is an IPv4 network with room for jails; else ``ValueError``."""
+    try:
+        subnet = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 network, such as 10.77.0.0/16") from None
+    if not SHORTEST_PREFIX <= subnet.prefixlen <= LONGEST_PREFIX:
+        raise ValueError(f"{text!r} must have a length of {SHORTEST_PREFIX} to {LONGEST_PREFIX}")
+    return str(subnet)
+
+
 Url = Annotated[str, AfterValidator(check_url)]
 Branch = Annotated[str, AfterValidator(check_branch)]
+Interface = Annotated[str, AfterValidator(check_interface)]
+Subnet = Annotated[str, AfterValidator(check_subnet)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +171,22 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """Whose network jails use; one of their own needs a runtime that isolates."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["host", "vnet"] = "host"
+    """host: all of the machine's; vnet: each jail has its own, joined to the bridge."""
+    bridge: Interface = "bridge77"
+    """The bridge of the vnets, made if it is not there; FreeBSD makes bridge and a number only."""
+    subnet: Subnet = "10.77.0.0/16"
+    """Addresses of vnets are derived from jail names, in here; too small, and names clash."""
+    uplink: Maybe[Interface] = None
+    """The interface whose ports are forwarded to nodes, and the way out; without it none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoundSettings:
     """Bounds: what lies beyond is refused or forgotten."""
 
@@ -174,8 +218,10 @@ class ReconcilerSettings:
     """The control sockets, one for each node."""
     realm_dir: Maybe[Path] = None
     """Where the realm's own key lies, if here; named in hints and never opened."""
-    runtime: Literal["auto", "process"] = "auto"
+    runtime: Literal["auto", "jail", "namespaces", "process"] = "auto"
     """How jails are run; auto takes the strongest way that this machine has."""
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """Whose network jails use."""
     poll: PollSettings = field(default_factory=PollSettings)
     """How often Git is asked."""
     drift_interval_s: Seconds = 10.0

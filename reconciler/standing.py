@@ -27,6 +27,7 @@ class About:
     pid: int
     started_at: float
     runtime: str
+    runtime_why: str = ""
     url: str
     branch: str
     # How long a program may take to become ready.
@@ -75,6 +76,7 @@ class Standing:
             pid=self.about.pid,
             started_at=self.about.started_at,
             runtime=self.about.runtime,
+            runtime_why=self.about.runtime_why,
             url=self.about.url,
             branch=self.about.branch,
             realm="" if world.desired is None else world.desired.realm.name,

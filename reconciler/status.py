@@ -120,6 +120,8 @@ class Status:
     pid: int
     started_at: float
     runtime: str
+    # Why it is this one, and what it lacks: a line for people.
+    runtime_why: str = ""
     url: str
     branch: str
     realm: str = ""
@@ -223,7 +225,11 @@ class Status:
             lines.append(f"reconciled  {_moment(self.reconciled_at)}{took}")
         if self.fetch.error:
             lines.append(f"fetch       {self.fetch.error}")
-        return [*lines, f"reconciler  pid {self.pid}, {self.runtime} runtime"]
+        return [
+            *lines,
+            f"runtime     {self.runtime_why or self.runtime}",
+            f"reconciler  pid {self.pid}",
+        ]
 
     def _table(self) -> list[str]:
         rows = [_COLUMNS, *(_row(item) for item in self.items)]

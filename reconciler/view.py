@@ -58,7 +58,8 @@ def render(
 ) -> RenderableType:
     """The whole view at ``now``, in seconds since the epoch; ``hints`` stand at its foot.
 
-    With ``lines`` it takes no more of them, as far as it can.
+    With ``lines`` it takes no more of them, as far as it can, and only names the runtime; without,
+    it also says why it is that one.
     """
     return _View(snapshot, now, tuple(hints), lines)
 
@@ -91,7 +92,7 @@ class _View:
 
     def _panel(self, events: int, items: int) -> Panel:
         status, activity = self.snapshot.status, self.snapshot.activity
-        parts: list[RenderableType] = [_head(status, activity, self.now)]
+        parts: list[RenderableType] = [_head(status, activity, self.now, self.lines is None)]
         parts += [_Items(_telling(status.items, items), len(status.items), self.now)]
         parts += _section("under way", _under_way(activity, self.now))
         parts += _section("problems", _problems(status))
@@ -118,7 +119,10 @@ def ago(seconds: float) -> str:
 def _title(status: Status) -> Text:
     sign, word, style = _LOOKS[_word(status)]
     realm = f"realm {status.realm}" if status.realm else "no realm yet"
-    return Text.assemble(" MaculaOS ", ("· ", "dim"), f"{realm} ", (f"{sign} {word} ", style))
+    # Last, so that it is the first to go where the terminal is narrow.
+    runtime = (f"· {status.runtime} ", "dim")
+    said = (" MaculaOS ", ("· ", "dim"), f"{realm} ", (f"{sign} {word} ", style), runtime)
+    return Text.assemble(*said)
 
 
 def _word(status: Status) -> Word:
@@ -126,7 +130,7 @@ def _word(status: Status) -> Word:
     return next((w for w in (Word.STALLED, Word.READY) if w in words), Word.RECONCILING)
 
 
-def _head(status: Status, activity: Activity, now: float) -> RenderableType:
+def _head(status: Status, activity: Activity, now: float, has_room: bool) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -135,6 +139,8 @@ def _head(status: Status, activity: Activity, now: float) -> RenderableType:
     if status.reconciled_at is not None:
         took = f", took {status.reconcile_s:.2f} s" if status.reconcile_s is not None else ""
         grid.add_row("reconciled", Text(f"{ago(now - status.reconciled_at)} ago{took}"))
+    if has_room and status.runtime_why:
+        grid.add_row("runtime", Text(status.runtime_why))
     if status.fetch.error:
         grid.add_row("fetch", Text(status.fetch.error, style="red"))
     if activity.notice:

@@ -20,6 +20,7 @@ from maculaos.host.clock import Clock
 from maculaos.host.logbook import Level
 from reconciler.activity import Moment
 from reconciler.apply import Applier, Observer, StepRecord
+from reconciler.choice import Choice
 from reconciler.convergence import (
     Action,
     Backoff,
@@ -34,12 +35,14 @@ from reconciler.desired import Desired, Refused, compile_tree
 from reconciler.generations import Generation, Outcome, Progress, bounded
 from reconciler.git import Commit, GitSource, Revision
 from reconciler.journal import Journal
-from reconciler.machine import machine_paths
+from reconciler.machine import machine_paths, make_socket_folders, remove_socket_folder
 from reconciler.names import kind_and_name, spoken
+from reconciler.placement import socket_path
 from reconciler.plan import plan
 from reconciler.render import render
 from reconciler.standing import About, Standing
 from reconciler.status import FetchStatus, counted, short_revision
+from reconciler.steps import RemoveJail
 from reconciler.store import Store
 from reconciler.survey import look
 from reconciler.unreachable import DamagedClone, EmptyRepository, SourceUnreachable, hindered
@@ -62,6 +65,8 @@ class Tools:
     """What the worker works with."""
 
     runtime: Runtime
+    # Which runtime that is, and why.
+    choice: Choice
     source: GitSource
     store: Store
     clock: Clock
@@ -196,8 +201,10 @@ class Worker:
 
     async def _plan(self, revision: str) -> tuple[Step, ...]:
         desired = await self._desired(revision)
-        paths = await asyncio.to_thread(machine_paths, self.settings, tuple(desired.nodes))
+        runtime = self.tools.runtime.name
+        paths = await asyncio.to_thread(machine_paths, self.settings, tuple(desired.nodes), runtime)
         rendered = render(desired, paths)
+        await asyncio.to_thread(make_socket_folders, self.settings, tuple(desired.nodes))
         found = await look(self.tools.runtime)
         self.standing.world = replace(
             self.standing.world, desired=desired, rendered=rendered, found=found
@@ -222,7 +229,7 @@ class Worker:
         kind, name = kind_and_name(jail)
         if kind != "node":
             return "only nodes can be told to reload"
-        socket = self.settings.run_dir / f"{name}.sock"
+        socket = socket_path(self.settings.run_dir, name)
         try:
             async with (
                 asyncio.timeout(RELOAD_TIMEOUT_S),
@@ -310,11 +317,17 @@ class Worker:
         said, took = record.describe(), f"{record.duration_s:.2f}"
         if record.is_ok:
             self.convergence.step_done(step.name)
+            self._forget_socket(step)
             self._note(step.verb, said, jail=step.name, why=step.reason, took_s=took)
         else:
             self.convergence.step_failed(step.name, record.failure, self._monotonic)
             facts = {"jail": step.name, "reason": record.failure, "took_s": took}
             self._note(f"cannot_{step.verb}", said, Level.WARNING, **facts)
+
+    def _forget_socket(self, step: Step) -> None:
+        kind, name = kind_and_name(step.name)
+        if isinstance(step, RemoveJail) and kind == "node":
+            remove_socket_folder(self.settings.run_dir, name)
 
     def _record(self, revision: str, attempted_at: float, records: tuple[StepRecord, ...]) -> None:
         """Put this repair into the history if it says anything new about the commit."""
@@ -411,7 +424,8 @@ class Worker:
         return About(
             pid=pid,
             started_at=self._now,
-            runtime=self.tools.runtime.name,
+            runtime=self.tools.choice.name,
+            runtime_why=self.tools.choice.why,
             url=self.tools.source.shown_url,
             branch=self.tools.source.branch,
             deadline_s=self.settings.health.deadline_s,

@@ -70,6 +70,8 @@ class Bench:
             "state_dir": "state",
             "run_dir": "run",
             "credentials_dir": "credentials",
+            # The least that there is, everywhere: tests of the choice name another.
+            "runtime": "process",
             "poll": {"interval_s": 0.1, "backoff_base_s": 0.05, "backoff_max_s": 0.2},
             "retry": {"base_s": 0.05, "max_s": 0.2},
             "health": {"interval_s": 0.05, "timeout_s": 0.5},
@@ -86,7 +88,9 @@ class Bench:
                 (folder / file).write_text(name)
 
     @asynccontextmanager
-    async def running(self, runtime: Runtime | None = None) -> AsyncIterator[Running]:
+    async def running(
+        self, runtime: Runtime | None = None, within_s: float = DEADLINE_S
+    ) -> AsyncIterator[Running]:
         """A daemon at work; it is stopped at the end."""
         settings = load_settings(self.config)
         with store_of(settings).locked():
@@ -95,7 +99,7 @@ class Bench:
             task = asyncio.create_task(daemon.run())
             running = Running(daemon, worker.snapshot, task)
             try:
-                async with asyncio.timeout(DEADLINE_S):
+                async with asyncio.timeout(within_s):
                     yield running
             finally:
                 daemon.stop()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import psutil
 import typer
+import yaml
 from git.exc import GitError
 from rich.console import Console
 from rich.table import Table
@@ -22,9 +23,11 @@ from rich.table import Table
 from demo.acts import ACTS, ActFailed, Stage
 from demo.machine import node_processes
 from demo.picture import draw
-from demo.site import Site, free_port, listening_ports, prepare
+from demo.site import Jails, Site, free_port, listening_ports, prepare
+from jails.namespaces.abilities import SEARCH_PATH, probe
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
+from maculaos.host.commands import SystemRunner
 from maculaos.host.files import AlreadyLocked, exclusive_lock, make_private_directory
 
 if TYPE_CHECKING:
@@ -36,37 +39,43 @@ CHECK: Final = CHECKOUT / "var" / "check"
 # For whoever reads the table in a log rather than on a terminal.
 LOG_WIDTH: Final = 110
 Root = Annotated[Path, typer.Option("--root", help="The folder in which it plays.")]
+Runtime = Annotated[
+    str, typer.Option("--runtime", help="How jails are run: auto, jail, namespaces or process.")
+]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 people = Console(stderr=True, highlight=False)
 
 
 @app.command()
-def up(root: Root = DEMO) -> None:
+def up(root: Root = DEMO, runtime: Runtime = "process") -> None:
     """Prepare the demo and become its reconciler; Ctrl-C stops everything."""
-    site = Site(root.resolve())
-    with _alone(site), people.status("preparing the demo"):
-        prepare(site, {}, _tell)
-    _check_ports(site)
+    site, jails = Site(root.resolve()), _jails(runtime)
+    with _alone(site):
+        _end_other_jails(site, jails)
+        with people.status("preparing the demo"):
+            prepare(site, {}, _tell, jails)
+    if not jails.own_network:
+        _check_ports(site)
     hints = (word for hint in _hints(site) for word in ("--hint", hint))
     argv = (*_reconciler("run", site), "--live", "--stop-jails-on-exit", *hints)
     os.execv(argv[0], argv)  # noqa: S606  # no shell: the reconciler takes this process over
 
 
 @app.command()
-def check(root: Root = CHECK) -> None:
+def check(root: Root = CHECK, runtime: Runtime = "process") -> None:
     """Play the whole main job with nobody watching; exit 0 only if all of it happened."""
-    site = Site(root.resolve())
+    site, jails = Site(root.resolve()), _jails(runtime)
     with _alone(site):
-        _check(site)
+        _check(site, jails)
 
 
-def _check(site: Site) -> None:
+def _check(site: Site, jails: Jails) -> None:
     if site.settings_file.exists():
         _down(site)
     shutil.rmtree(site.root, ignore_errors=True)
     with people.status("preparing the check"):
-        prepare(site, {name: free_port() for name in ("n1", "n2", "n3")}, _tell)
+        prepare(site, {name: free_port() for name in ("n1", "n2", "n3")}, _tell, jails)
     log = site.root / "reconciler.log"
     with log.open("wb") as output:
         reconciler = subprocess.Popen(
@@ -106,6 +115,23 @@ def picture(
     """Draw the live view of a running demo, for documents."""
     site = Site(root.resolve())
     out.write_text(draw(site, _hints(site)))
+
+
+def _jails(runtime: str) -> Jails:
+    """Namespaces get a network for each jail, if this user may make one."""
+    if runtime != "namespaces":
+        return Jails(runtime)
+    found = probe(SystemRunner({"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}))
+    return Jails(runtime, own_network=found.has_network)
+
+
+def _end_other_jails(site: Site, jails: Jails) -> None:
+    """Remove the jails of a demo that ran another way: they keep nothing that is missed."""
+    if site.settings_file.exists():
+        before = yaml.safe_load(site.settings_file.read_text()).get("runtime", "process")
+        if before != jails.runtime:
+            _tell(f"removing the jails that ran as {before}")
+            _down(site)
 
 
 def _play(stage: Stage) -> bool:

@@ -204,7 +204,7 @@ async def commit_shrinks(stage: Stage) -> None:
 
 
 async def leaves_nothing(stage: Stage) -> None:
-    """Down leaves no process, socket or lock behind."""
+    """Down leaves no process, socket, network or lock behind."""
     argv = ("-m", "reconciler.cli", "down", "--config", str(stage.site.settings_file))
     down = await asyncio.create_subprocess_exec(sys.executable, *argv)
     _expect(await down.wait() == 0, "reconciler down failed")
@@ -212,6 +212,8 @@ async def leaves_nothing(stage: Stage) -> None:
     _expect(not left, f"processes are left: {left}")
     sockets = [path.name for path in stage.site.run.iterdir() if path.is_socket()]
     _expect(not sockets, f"sockets are left: {sockets}")
+    networks = [name for name in psutil.net_if_stats() if name == stage.site.bridge]
+    _expect(not networks, f"networks are left: {networks}")
     held = [str(path) for path in stage.site.root.rglob("*lock") if is_locked(path)]
     _expect(not held, f"locks are held: {held}")
 

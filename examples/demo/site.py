@@ -31,7 +31,15 @@ BRANCH: Final = "main"
 SEATS: Final = tuple(f"n{number}" for number in range(1, 7))
 OPERATOR: Final = Actor("Demo operator", "operator@demo.invalid")
 # A Unix socket path holds about 100 bytes; a checkout may lie deeper than that.
-LONGEST_RUN_DIRECTORY: Final = 70
+LONGEST_RUN_DIRECTORY: Final = 62
+
+
+@dataclass(frozen=True, slots=True)
+class Jails:
+    """How the jails of a demo are run, in the words of the reconciler's settings."""
+
+    runtime: str = "process"
+    own_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +87,19 @@ class Site:
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         return Path("/tmp") / f"macula-{os.getuid()}-{digest}"  # noqa: S108  # made 0700, owner checked
 
+    @property
+    def bridge(self) -> str:
+        """The bridge of this site's vnets, if they have any; two sites never share one."""
+        return f"macula{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
+
     def socket(self, node: str) -> Path:
         """The control socket of a node."""
-        return self.run / f"{node}.sock"
+        return self.run / node / "control.sock"
 
 
-def prepare(site: Site, ports: Mapping[str, int], tell: Callable[[str], None]) -> None:
+def prepare(
+    site: Site, ports: Mapping[str, int], tell: Callable[[str], None], jails: Jails | None = None
+) -> None:
     """Make what is missing of ``site``; what is there is kept, so that pushes survive a restart.
 
     ``ports`` replaces the listening ports of the seeded nodes, by name. Raises ``UsageError``.
@@ -100,7 +115,7 @@ def prepare(site: Site, ports: Mapping[str, int], tell: Callable[[str], None]) -
         _seed_repository(site, ports)
     if not (site.worktree / ".git" / "HEAD").exists():
         _clone_worktree(site)
-    write_atomically(site.settings_file, _settings(site).encode(), 0o644)
+    write_atomically(site.settings_file, _settings(site, jails or Jails()).encode(), 0o644)
 
 
 def listening_ports(site: Site) -> dict[str, tuple[str, int]]:
@@ -191,7 +206,8 @@ def _clone_worktree(site: Site) -> None:
         config.set_value("user", "email", OPERATOR.email or "")
 
 
-def _settings(site: Site) -> str:
+def _settings(site: Site, jails: Jails) -> str:
+    network = {"kind": "vnet", "bridge": site.bridge} if jails.own_network else {"kind": "host"}
     return yaml.safe_dump(
         {
             "version": 1,
@@ -200,6 +216,8 @@ def _settings(site: Site) -> str:
             "run_dir": str(site.run),
             "credentials_dir": str(site.credentials),
             "realm_dir": str(site.realm),
+            "runtime": jails.runtime,
+            "network": network,
             "poll": {"interval_s": 1.0},
         },
         sort_keys=False,

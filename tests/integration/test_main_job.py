@@ -14,8 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+import jailyard
+import namespaceyard
 from demo.acts import ACTS
 from demo.machine import node_processes, processes
 from demo.site import Site, free_port, prepare
@@ -42,9 +45,9 @@ def words(verb: str, root: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "demo", verb, "--root", str(root))
 
 
-def demo(verb: str, root: Path) -> subprocess.CompletedProcess[str]:
+def demo(verb: str, root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words(verb, root),
+        (*words(verb, root), *options),
         cwd=CHECKOUT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -55,12 +58,12 @@ def demo(verb: str, root: Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def up(root: Path) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
+def up(root: Path, *options: str) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
     """The demo in the foreground of a process group of its own, its three nodes running."""
     site = Site(root)
     prepare(site, {name: free_port() for name in ("n1", "n2", "n3")}, lambda _: None)
     running = subprocess.Popen(
-        words("up", root),
+        (*words("up", root), *options),
         cwd=CHECKOUT,
         env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
@@ -81,12 +84,16 @@ def up(root: Path) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.timeout(180)
-def test_every_act_of_the_main_job_happens(root: Path) -> None:
-    done = demo("check", root)
+@pytest.mark.parametrize("runtime", ["process", "namespaces"])
+def test_every_act_of_the_main_job_happens(root: Path, runtime: str) -> None:
+    if runtime == "namespaces":
+        namespaceyard.need_network()
+    done = demo("check", root, "--runtime", runtime)
     log = root / "reconciler.log"
     said = log.read_text() if log.exists() else ""
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{said[-8000:]}"
     assert done.stdout.count(" ok ") == len(ACTS)
+    assert f"runtime name={runtime} " in said
 
 
 def test_ctrl_c_stops_everything_and_leaves_no_process(root: Path) -> None:
@@ -107,6 +114,22 @@ def test_down_cleans_up_after_a_crash(root: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert processes(site) == []
         assert [path for path in site.run.iterdir() if path.is_socket()] == []
+
+
+def test_up_with_another_runtime_ends_the_jails_of_the_one_before(root: Path) -> None:
+    namespaceyard.need_namespaces()
+    with up(root) as (site, running):
+        running.kill()
+        running.wait()
+        before = node_processes(site)
+        with up(root, "--runtime", "namespaces") as (site, _):
+            jailyard.eventually(
+                "three others run",
+                lambda: len(set(node_processes(site).values()) - set(before.values())) == 3,
+            )
+            assert not any(map(psutil.pid_exists, before.values()))
+            assert (site.state / "runtime.json").read_text() == '{"runtime": "namespaces"}\n'
+    assert processes(Site(root)) == []
 
 
 def test_a_port_of_somebody_else_is_named_before_anything_starts(root: Path) -> None:

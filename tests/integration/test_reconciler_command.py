@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+import namespaceyard
 from maculaos.host.entropy import SystemEntropy
 from maculaos.security.authority import Request, create_realm, issue
 from reconciling import BROKEN, TWO_NODES, Bench, a_bench, node
@@ -154,13 +155,26 @@ def is_another(bench: Bench, last: int) -> bool:
     return pids(bench).get("n1", last) != last
 
 
+def delete(folder: Path) -> None:
+    """Delete it, although its keeper may just be writing in it."""
+
+    def is_done() -> bool:
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            return False
+        return True
+
+    wait_for(is_done)
+
+
 def test_deleted_data_and_deleted_jail_are_repaired_and_nothing_runs_twice(real: Bench) -> None:
     process = start(real)
     before = wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, process)
     jail = real.root / "state/jails/node-n1"
     for deleted in (jail / "data", jail):
         last = pids(real)["n1"]
-        shutil.rmtree(deleted)
+        delete(deleted)
         wait_for(partial(is_another, real, last), process)
         wait_for(lambda: len(pids(real)) == 3, process)
         assert (jail / "data/node.yaml").exists()
@@ -168,7 +182,7 @@ def test_deleted_data_and_deleted_jail_are_repaired_and_nothing_runs_twice(real:
     assert {name: pids(real)[name] for name in ("n2", "echo")} == {
         name: before[name] for name in ("n2", "echo")
     }
-    shutil.rmtree(jail)
+    delete(jail)
     assert reconciler(real, "down").returncode == 0
     assert process.wait(timeout=20) == 0
     assert not [
@@ -318,6 +332,80 @@ def test_check_tells_every_problem_before_a_push(bench: Bench) -> None:
     (bench.upstream.work / "nodes/n2.yaml").write_text(TWO_NODES["nodes/n2.yaml"])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "2 nodes, 1 app: ok\n")
+
+
+def said_runtime(bench: Bench) -> str:
+    """What the status says of the runtime."""
+    shown = reconciler(bench, "status").stdout.splitlines()
+    return next(line for line in shown if line.startswith("runtime ")).split(maxsplit=1)[1]
+
+
+def test_runtime_is_told_in_log_and_status_and_kept_while_jails_are_there(real: Bench) -> None:
+    assert reconciler(real, "sync").returncode == 0
+    named = "process is the runtime that the settings name; processes work everywhere, but nothing"
+    assert said_runtime(real).startswith(named)
+    assert f'runtime name=process why="{named}' in (real.root / "state/reconciler.log").read_text()
+    real.configure(runtime="namespaces")
+    line = the_line(reconciler(real, "sync"), 2)
+    where = f"{real.root}/state/jails"
+    assert line.endswith(
+        f"jails of the runtime process are in {where}; run reconciler down, then start again"
+    )
+    assert "nothing to do" in reconciler(real, "plan").stdout
+    assert reconciler(real, "down").returncode == 0
+    assert not list((real.root / "state/jails").iterdir())
+
+
+def test_jails_from_before_there_was_a_record_are_adopted_by_auto(real: Bench) -> None:
+    process = start(real)
+    before = wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    (real.root / "state/runtime.json").unlink()
+    (real.root / "state/status.json").unlink()
+    real.configure(runtime="auto", poll={"interval_s": 0.2}, health={"interval_s": 0.2})
+    process = start(real)
+    assert wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, process) == before
+    assert said_runtime(real).startswith("process is ")
+    assert json.loads((real.root / "state/runtime.json").read_text()) == {"runtime": "process"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="jail(8) may work here")
+def test_jails_of_a_runtime_that_does_not_work_any_more_are_named(real: Bench) -> None:
+    assert reconciler(real, "sync").returncode == 0
+    record = real.root / "state/runtime.json"
+    record.write_text('{"runtime": "jail"}')
+    said = f"jails of the runtime jail are in {real.root}/state/jails, but jails do not work here: "
+    for verb in ("down", "plan"):
+        assert said in the_line(reconciler(real, verb), 2)
+    record.write_text('{"runtime": "process"}')
+
+
+def test_auto_runs_the_strongest_runtime_and_down_ends_it_whatever_is_named(real: Bench) -> None:
+    namespaceyard.need_namespaces()
+    real.configure(
+        runtime="auto", poll={"interval_s": 0.2}, health={"interval_s": 0.2}, retry={"base_s": 0.1}
+    )
+    process = start(real)
+    running = wait_for(lambda: pids(real) if len(pids(real)) == 3 else None, process)
+    strongest = "namespaces is the strongest runtime that works here; jails do not work here: "
+    assert said_runtime(real).startswith(strongest)
+    assert snapshot(real)["runtime"] == "namespaces"
+    real.configure(runtime="process")
+    assert reconciler(real, "down").returncode == 0
+    assert process.wait(timeout=30) == 0
+    assert not any(psutil.pid_exists(pid) for pid in running.values())
+    assert not list((real.root / "state/jails").iterdir())
+    assert reconciler(real, "sync", "--timeout", "30").returncode == 0
+    assert said_runtime(real).startswith("process is the runtime that the settings name")
+
+
+def test_check_says_which_runtime_the_settings_give_and_leaves_no_trace(bench: Bench) -> None:
+    bench.upstream.commit(TWO_NODES)
+    done = reconciler(bench, "check", str(bench.upstream.work), "--config", str(bench.config))
+    assert (done.returncode, done.stdout) == (0, "2 nodes, 1 app: ok\n")
+    assert the_line(done, 0).startswith("reconciler: process is the runtime that the settings name")
+    assert not (bench.root / "state").exists()
 
 
 def test_log_of_a_run_holds_no_key(real: Bench) -> None:

@@ -21,7 +21,9 @@ DESIRED = compile_tree(
         b"listen: {address: 127.0.0.1, port: 4701}\n",
     }
 )
-RENDERED = Rendered({"node-n1": JailSpec(name="node-n1", command=("macula",))}, {})
+RENDERED = Rendered(
+    {"node-n1": JailSpec(name="node-n1", command=("macula",))}, {}, {"n1": "127.0.0.1:4701"}
+)
 
 
 def n1(facts: JailFacts | None, health: NodeHealth | None = None, **more: object) -> ItemStatus:

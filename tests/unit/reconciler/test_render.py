@@ -76,7 +76,7 @@ def test_rendered_file_is_what_a_node_reads(
     read = settings_in(jail(made, "node-n1"))
     assert (read.name, read.realm, read.listen.port) == ("n1", "demo", 4701)
     assert read.credentials.key == Path(folder) / "n1" / "node.key"
-    assert read.control_socket == Path("/run/macula/n1.sock")
+    assert read.control_socket == Path("/run/macula/n1/control.sock")
     assert read.peers == ("127.0.0.1:4702",)
     for key in ("tombstone_s", "suspicion_multiplier"):
         wanted = getattr(swim, key) or getattr(default, key) or getattr(SwimSettings(), key)
@@ -116,7 +116,7 @@ credentials:
   certificate: /etc/macula/credentials/n1/node.crt
   key: /etc/macula/credentials/n1/node.key
   realm_ca: /etc/macula/credentials/n1/realm.crt
-control_socket: /run/macula/n1.sock
+control_socket: /run/macula/n1/control.sock
 swim:
   tombstone_s: 5.0
 peers:
@@ -202,7 +202,7 @@ def test_app_learns_where_its_mesh_is() -> None:
     assert made.command == (*MACHINE.macula, "register", "macula")
     assert dict(made.environment) == {
         "GREETING": "hello",
-        "MACULA_SOCKET": "/run/macula/n2.sock",
+        "MACULA_SOCKET": "/run/macula/n2/control.sock",
         "MACULA_NODE": "n2",
         "MACULA_REALM": "demo",
     }

@@ -57,7 +57,10 @@ def words(status: Status) -> dict[Word, tuple[bool, str]]:
     return {c.word: (c.holds, c.reason) for c in status.conditions()}
 
 
-@pytest.mark.parametrize("status", [GOOD, REFUSED, replace(GOOD, items=(DOWN, BLOCKED))])
+@pytest.mark.parametrize(
+    "status",
+    [GOOD, REFUSED, replace(GOOD, items=(DOWN, BLOCKED)), replace(GOOD, runtime_why="it works")],
+)
 def test_status_survives_json(status: Status) -> None:
     assert Status.from_json(json.loads(json.dumps(status.as_json()))) == status
 
@@ -119,6 +122,26 @@ def test_text_shows_revision_items_and_problems() -> None:
     assert row.split() == ["node", "n1", "Ready", "running", "127.0.0.1:4701", "3/3", "4242"]
     assert "  nodes/n1.yaml:3:8: unknown realm 'dmo'" in lines
     assert "Ready (Converged)" in GOOD.as_text()
+
+
+def test_status_from_before_runtimes_said_why_is_read() -> None:
+    said = GOOD.as_json()
+    del said["runtime_why"]
+    assert Status.from_json(said) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("why", "line"),
+    [
+        ("", "runtime     process"),
+        (
+            "process is kept; it isolates nothing",
+            "runtime     process is kept; it isolates nothing",
+        ),
+    ],
+)
+def test_text_says_which_runtime_and_why(why: str, line: str) -> None:
+    assert line in replace(GOOD, runtime_why=why).as_text().splitlines()
 
 
 def test_text_of_nothing_says_so() -> None:

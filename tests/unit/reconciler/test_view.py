@@ -93,6 +93,28 @@ def test_every_condition_has_a_word(changes: dict[str, object], word: str) -> No
     assert word in drawn(Snapshot(status=status(**changes))).splitlines()[0]
 
 
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_the_title_names_the_runtime_in_short(width: int) -> None:
+    shown = status(runtime="namespaces", runtime_why="namespaces is what is strongest here")
+    title = drawn(Snapshot(status=shown), width=width).splitlines()[0]
+    assert "● ready · namespaces " in title
+
+
+def test_why_it_is_that_runtime_is_said_where_lines_are_not_counted() -> None:
+    snapshot = Snapshot(status=status(runtime_why="process isolates nothing"))
+    assert "process isolates nothing" in drawn(snapshot)
+    console = Console(width=140, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(render(snapshot, NOW, lines=40))
+    assert "process isolates nothing" not in captured.get()
+
+
+def test_a_narrow_title_keeps_the_condition_rather_than_the_runtime() -> None:
+    title = drawn(Snapshot(status=status(runtime="namespaces")), width=42).splitlines()[0]
+    assert "● ready" in title
+    assert "namespaces" not in title
+
+
 def test_problems_stand_with_their_place_and_are_bounded() -> None:
     lines = tuple(f"nodes/n1.yaml:{n}:1: odd" for n in range(1, 41))
     said = drawn(Snapshot(status=status(problems=lines)))
@@ -152,7 +174,7 @@ def demo_snapshot(items: int = 4) -> Snapshot:
 def test_hints_are_on_the_screen_and_columns_are_whole(width: int, lines: int, items: int) -> None:
     hints = (
         "push a change:     cd var/demo/config; edit nodes/n2.yaml; git commit -am x; git push",
-        "talk to the mesh:  .venv/bin/macula call echo hello --socket var/demo/run/n1.sock",
+        "talk to the mesh:  .venv/bin/macula call echo hello --socket var/demo/run/n1/control.sock",
     )
     console = Console(width=width, height=lines, color_system=None, force_terminal=False)
     with console.capture() as captured:
