@@ -62,14 +62,6 @@ def make_private_directory(path: Path) -> Path:
     return path
 
 
-def under(root: Path, relative: str) -> Path:
-    """``relative`` resolved under ``root``; raises ``UsageError`` if it would leave it."""
-    resolved = (root / relative).resolve()
-    if not resolved.is_relative_to(root.resolve()):
-        raise UsageError(f"{relative!r} leads out of {root}", "use a relative path without ..")
-    return resolved
-
-
 class AlreadyLocked(UsageError):
     """Somebody else holds the lock."""
 
