@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 DOCUMENT: Final = tree.ROOT / "ARCHITECTURE.md"
 _HEAD: Final = "| path | what it is for |\n|---|---|\n"
-# A heading that names a package, and the table that follows it.
-_SECTION: Final = re.compile(r"(^### `(\w+)/`[^\n]*\n\n)(?:\|[^\n]*\n)*\n*", re.MULTILINE)
+# A heading that names the folder of a package, and the table that follows it.
+_SECTION: Final = re.compile(
+    r"(^### `([\w/]+)/`[^\n]*\n\n(?:[^|#\n][^\n]*\n)*\n?)(?:\|[^\n]*\n)*\n*", re.MULTILINE
+)
 
 
 def renewed(text: str) -> str:

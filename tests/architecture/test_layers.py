@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OURS: Final = ("maculaos", "reconciler", "jails", "imagebuilder")
+OURS: Final = ("maculaos", "reconciler", "jails", "imagebuilder", "appliance")
 
 _WORDS: Final = (
     "maculaos.errors",
@@ -41,26 +41,73 @@ _FREEBSD_CORES: Final = (
     "jls",
     "kenv",
     "mount",
-    "naming",
     "netstat",
     "pfctl",
     "ps",
     "rctl",
     "render",
+    "status",
     "sysctl",
+    "tuning",
     "unreadable",
+    "zfs",
 )
-_NAMESPACES_CORES: Final = ("admission", "bwrap", "ip", "limits", "nft")
+_NAMESPACES_CORES: Final = ("admission", "bwrap", "guard", "ip", "limits", "nft")
+_PACKAGES_CORES: Final = (
+    "accounts",
+    "catalogue",
+    "installation",
+    "lockfile",
+    "manifest",
+    "meta",
+    "python",
+    "sbom",
+    "selection",
+    "solve",
+    "ucl",
+    "version",
+)
+_FILESYSTEM_CORES: Final = (
+    "accounts",
+    "allocation",
+    "geometry",
+    "inodes",
+    "mountable",
+    "mtree",
+    "problems",
+    "prune",
+    "superblock",
+    "tree",
+)
+_APPLIANCE_CORES: Final = (
+    "bundle",
+    "configuration",
+    "decisions",
+    "firstboot",
+    "forms",
+    "growth",
+    "identity",
+    "keys",
+    "screen",
+    "seed",
+    "slots",
+    "steps",
+    "tuning",
+    "wishes",
+)
+_JAILS_WORDS: Final = ("jails.naming", "jails.spec")
 _RECONCILER_WORDS: Final = (
     "reconciler.names",
     "reconciler.values",
     "reconciler.overrides",
+    "reconciler.placement",
     "reconciler.spec",
     "reconciler.settings",
     "reconciler.steps",
     "reconciler.unreachable",
 )
 _RECONCILER_CORES: Final = (
+    "reconciler.choice",
     "reconciler.desired",
     "reconciler.render",
     "reconciler.plan",
@@ -91,6 +138,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.effects": ("maculaos.wire",),
     "maculaos.wire": ("maculaos.errors",),
     "jails.spec": (),
+    "jails.naming": (),
     "jails.runtime": ("jails.spec",),
     "jails.keeper.supervision": ("jails.spec",),
     # Cores: they know the words, and nothing of each other.
@@ -101,10 +149,10 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.security.certificates": _WORDS,
     # Deciders.
     "maculaos.node": (*_WORDS, *_CORES, "maculaos.wire", "maculaos.effects"),
-    **dict.fromkeys(_RECONCILER_WORDS, (*_RECONCILER_WORDS, *_RECONCILER_OUTSIDE, "jails.spec")),
+    **dict.fromkeys(_RECONCILER_WORDS, (*_RECONCILER_WORDS, *_RECONCILER_OUTSIDE, *_JAILS_WORDS)),
     **dict.fromkeys(
         _RECONCILER_CORES,
-        (*_RECONCILER_WORDS, *_RECONCILER_CORES, *_RECONCILER_OUTSIDE, "jails.spec"),
+        (*_RECONCILER_WORDS, *_RECONCILER_CORES, *_RECONCILER_OUTSIDE, *_JAILS_WORDS),
     ),
     # Shells.
     "maculaos.host": ("maculaos.errors",),
@@ -147,7 +195,17 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.client",
         *_RECONCILER_OUTSIDE,
     ),
-    "imagebuilder": ("imagebuilder", "maculaos.host"),
+    "imagebuilder": ("imagebuilder", "maculaos.host", "maculaos.errors"),
+    # On the appliance, beside the installed packages.
+    "appliance": (
+        "appliance",
+        "maculaos.host",
+        "maculaos.errors",
+        *(
+            f"jails.freebsd.{core}"
+            for core in ("gpart", "ifconfig", "kenv", "mount", "sysctl", "unreadable")
+        ),
+    ),
     # Entries.
     "maculaos.cli": ("maculaos",),
 }
@@ -164,11 +222,20 @@ PURE: Final = (
     "maculaos.session",
     "maculaos.security.certificates",
     "maculaos.node",
+    "jails.naming",
     "jails.spec",
     "jails.runtime",
     *(f"jails.freebsd.{room}" for room in _FREEBSD_CORES),
     *(f"jails.namespaces.{room}" for room in _NAMESPACES_CORES),
     "jails.keeper.supervision",
+    "imagebuilder.elf",
+    "imagebuilder.release.manifest",
+    *(f"imagebuilder.filesystem.{room}" for room in _FILESYSTEM_CORES),
+    *(f"imagebuilder.disk.{room}" for room in ("gpt", "layout", "manifest", "partitions")),
+    *(f"imagebuilder.packages.{room}" for room in _PACKAGES_CORES),
+    *(f"imagebuilder.vm.{room}" for room in ("console", "machine", "screen")),
+    *(f"imagebuilder.{room}" for room in ("memory", "plan", "recipe", "sysctls")),
+    *(f"appliance.{room}" for room in _APPLIANCE_CORES),
 )
 IMPURE: Final = (
     "aioquic",
@@ -234,7 +301,8 @@ def _absolute(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
 
 
 _FILES: Final[dict[str, Path]] = {
-    tree.module_of(file): file for file in tree.python_files(*tree.PACKAGES, "build/imagebuilder")
+    tree.module_of(file): file
+    for file in tree.python_files(*tree.PACKAGES, tree.IMAGEBUILDER, tree.APPLIANCE)
 }
 _MODULES: Final = frozenset(_FILES)
 

@@ -63,7 +63,7 @@ def test_code_map_says_what_the_modules_say() -> None:
 def test_every_package_and_module_is_on_the_map() -> None:
     modules = {
         tree.name_of(file).removesuffix("/__init__.py")
-        for file in tree.python_files(*tree.PACKAGES, "build/imagebuilder")
+        for file in tree.python_files(*tree.PACKAGES, tree.IMAGEBUILDER, tree.APPLIANCE)
         if file.name != "__main__.py"
     }
     missing = sorted(modules - _map())

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("maculaos", "reconciler", "jails")
-PYTHON_ROOMS = (*PACKAGES, "build/imagebuilder", "examples", "tests")
+# Beside the installed packages: what builds the image, and what is copied onto it.
+IMAGEBUILDER = "build/imagebuilder"
+APPLIANCE = "overlays/base/usr/local/lib/macula/appliance"
+PYTHON_ROOMS = (*PACKAGES, IMAGEBUILDER, APPLIANCE, "examples", "tests")
+_OUTSIDE = tuple((ROOT / room).parent for room in (IMAGEBUILDER, APPLIANCE))
 _LEFT_OUT = {"var", "dist", "__pycache__", "node_modules"}
 _HIDDEN_BUT_OURS = {".ci", ".github"}
 _LIMIT_S = 280
@@ -50,8 +54,8 @@ def name_of(file: Path) -> str:
 
 def module_of(file: Path) -> str:
     """The dotted name under which the file is imported."""
-    inside = file.relative_to(ROOT / "build") if file.is_relative_to(ROOT / "build") else None
-    parts = list((inside or file.relative_to(ROOT)).with_suffix("").parts)
+    top = next((folder for folder in _OUTSIDE if file.is_relative_to(folder)), ROOT)
+    parts = list(file.relative_to(top).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
