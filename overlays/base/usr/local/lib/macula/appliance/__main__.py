@@ -1,0 +1,7 @@
+"""``python -m appliance``: the command ``maculaos-update``."""
+
+from __future__ import annotations
+
+from appliance.cli import main
+
+main()
