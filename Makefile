@@ -5,6 +5,17 @@ RUNTIME ?= process
 N ?= 25
 SEED ?= 1
 LOCK_ARGS ?=
+# What an image is built from, where image/image.toml is set aside: docs/image.md.
+RELEASE ?=
+ARCH ?=
+SETS ?=
+BASE ?=
+PKGS ?=
+OUT ?=
+KEY ?=
+COMMIT ?=
+EPOCH ?= 0
+IMAGE_ARGS ?=
 # A disk image, or the folder with one; and what the machine starts with, bios or uefi.
 IMAGE ?= var/image
 FIRMWARE ?= bios
@@ -44,7 +55,11 @@ simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
 	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED)
 
 bench: ## measure the mesh and the reconciler (not in this version)
-image: ## build the appliance image (not in this version)
+
+image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= PKGS= OUT= KEY=; docs/image.md)
+	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --release "$(RELEASE)" \
+		--arch "$(ARCH)" --sets "$(SETS)" --base "$(BASE)" --pkgs "$(PKGS)" --out "$(OUT)" \
+		--key "$(KEY)" --commit "$(COMMIT)" --epoch "$(EPOCH)" $(IMAGE_ARGS)
 
 boot: $(IMAGE) .venv/installed ## boot the image in QEMU, its console here (FIRMWARE=uefi IMAGE=FILE BOOT_ARGS=--fresh)
 	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder boot --firmware $(FIRMWARE) \
@@ -56,7 +71,7 @@ test-vm: .venv/installed ## boot the image with BIOS and UEFI, and test it over 
 $(IMAGE):
 	@echo "no image at $@: run make image first, or name one with IMAGE=" >&2; exit 2
 
-bench image:
+bench:
 	@echo "make $@: not implemented in this version; make help lists what is" >&2; exit 2
 
 lock: .venv/installed ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade)
@@ -66,13 +81,15 @@ lock: .venv/installed ## renew requirements/*.lock from pyproject.toml (LOCK_ARG
 
 # The name of this checkout is looked for in the arguments of every process: a file would lie
 # after a crash.
-clean: ## remove .venv, caches, dist and var (not while a demo runs)
+clean: ## remove .venv, caches, dist and var, but for var/keys (not while a demo runs)
 	@running=$$(ps -A -ww -o pid= -o args= | VAR="$$(pwd -P)/var/" awk 'index($$0, ENVIRON["VAR"])'); \
 	if [ -n "$$running" ]; then \
 		echo "$$running" >&2; \
 		echo "make clean: these still run in var/; stop them first: make down" >&2; exit 1; \
 	fi
-	@rm -rf .venv var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@if [ -d var ]; then find var -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +; fi
+	@rmdir var 2>/dev/null || true
+	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when the lock changes, so that nothing unlocked stays behind.

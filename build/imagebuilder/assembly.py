@@ -1,0 +1,235 @@
+"""From an order to jobs: which steps a build has, what each is made from, and what does it.
+
+The one place where they are put together. A fact stands beside every step whose outputs it decides
+about; what is missing here would be built from yesterday's files.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagebuilder import digests
+from imagebuilder.builder import Job
+from imagebuilder.disk.formats import Format
+from imagebuilder.plan import Step
+from imagebuilder.release.source import is_url
+from imagebuilder.steps import media, papers, release, software, system
+from imagebuilder.steps.workshop import are_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from imagebuilder.builder import Site
+    from imagebuilder.order import Order
+    from imagebuilder.steps.workshop import Workshop
+
+
+def assemble(workshop: Workshop) -> tuple[Job, ...]:
+    """Every job of this build, in order."""
+    order = workshop.order
+    above = _software(workshop) if order.has_packages else ()
+    shipped = (*_media(workshop), _bundle(workshop), _materials(workshop))
+    jobs = (*_release(workshop), *above, *_system(workshop), *shipped)
+    needs = ("tree", "slot", *(job.step.name for job in shipped if job.step.name != "boot"))
+    sums = _job(
+        workshop,
+        Step(
+            name="sums",
+            title="write checksums and sign them",
+            needs=needs,
+            facts={"key": workshop.key.public.key_id, "stem": order.stem},
+        ),
+        papers.seal,
+    )
+    return (*jobs, sums)
+
+
+def _job(
+    workshop: Workshop,
+    step: Step,
+    action: Callable[[Workshop, Site], None],
+    is_whole: Callable[[Path], bool] | None = None,
+) -> Job:
+    if is_whole is None:
+        return Job(step=step, action=partial(action, workshop))
+    return Job(step=step, action=partial(action, workshop), is_whole=is_whole)
+
+
+def _release(workshop: Workshop) -> tuple[Job, ...]:
+    order = workshop.order
+    facts = {
+        "release": order.release,
+        "arch": order.arch,
+        "sets": " ".join(order.recipe.release.sets),
+        "place": release.place_of_sets(order),
+    }
+    sets = Step(name="sets", title="fetch and check the sets of the release", facts=facts)
+    unpack = Step(name="unpack", title="read the sets", needs=("sets",))
+    return (
+        _job(workshop, sets, release.fetch_sets, partial(release.are_sets_there, order)),
+        _job(workshop, unpack, release.unpack_sets, are_readable),
+    )
+
+
+def _software(workshop: Workshop) -> tuple[Job, ...]:
+    order = workshop.order
+    selection = software.selection_of(order)
+    url = software.url_of(order, selection)
+    return (
+        _job(workshop, _wheel(order), software.make_wheel),
+        _job(
+            workshop,
+            Step(
+                name="catalogue",
+                title="fetch and believe the catalogue of packages",
+                facts={"url": url, "files": _catalogue_files(url)}
+                | _data(order, order.recipe.contents.packages),
+            ),
+            software.fetch_catalogue,
+            # A catalogue that is there stays, so that builds repeat, until it is asked for anew.
+            lambda _: not order.refresh,
+        ),
+        _job(workshop, _packages(order), software.gather, are_readable),
+    )
+
+
+def _wheel(order: Order) -> Step:
+    own = [digests.of_folder(order.checkout / name) for name in software.OWN_FOLDERS]
+    files = digests.of_files(order.checkout / name for name in software.OWN_FILES)
+    return Step(
+        name="wheel",
+        title="make the wheel of our own packages",
+        facts={"sources": digests.of_words(*own, files)},
+    )
+
+
+def _packages(order: Order) -> Step:
+    contents = order.recipe.contents
+    return Step(
+        name="packages",
+        title="gather packages and wheels",
+        needs=("wheel", "catalogue"),
+        facts={"release": order.version, "arch": order.arch}
+        | _data(order, contents.packages, contents.python, contents.requirements),
+    )
+
+
+def _catalogue_files(url: str) -> str:
+    """What a folder's catalogue is; a server's is looked at when it is fetched."""
+    if is_url(url):
+        return ""
+    # Catalogues lie at the top, whatever they are called; packages below, with their digests.
+    return digests.of_files(sorted(path for path in Path(url).iterdir() if path.is_file()))
+
+
+def _system(workshop: Workshop) -> tuple[Job, ...]:
+    order = workshop.order
+    names = order.recipe.contents.overlays
+    trees = [digests.of_folder(order.checkout / "overlays" / name) for name in names]
+    overlays = Step(
+        name="overlays",
+        title="read the overlays",
+        facts={"names": " ".join(names), "trees": digests.of_words(*trees)},
+    )
+    slot = Step(
+        name="slot",
+        title="write the file system of a slot",
+        needs=("tree",),
+        facts={"bytes": str(order.recipe.disk.sizes().slot_bytes)} | _time(order),
+    )
+    return (
+        _job(workshop, overlays, system.read_overlays, are_readable),
+        _job(workshop, _tree(workshop), system.make_tree, are_readable),
+        _job(workshop, slot, system.write_slot),
+    )
+
+
+def _tree(workshop: Workshop) -> Step:
+    order = workshop.order
+    contents = order.recipe.contents
+    modules = (f"{part.names} {part.why}" for part in order.recipe.module)
+    return Step(
+        name="tree",
+        title="lay everything together, prune, check",
+        needs=("unpack", *(("packages",) if order.has_packages else ()), "overlays"),
+        facts={
+            "stem": order.stem,
+            "release": order.release,
+            "commit": order.revision.commit,
+            "key": workshop.key.public.key_id,
+            "modules": digests.of_words(*modules),
+            "sysctls": digests.of_folder(order.data(contents.sysctls)),
+        }
+        | _time(order)
+        | _data(order, contents.prune, contents.accounts, contents.layout),
+    )
+
+
+def _media(workshop: Workshop) -> tuple[Job, ...]:
+    order = workshop.order
+    seed = {"seed": order.seed, "arch": order.arch, "sizes": repr(order.recipe.disk.sizes())}
+    seed |= _time(order)
+    boot = Step(name="boot", title="make the boot partitions", needs=("unpack",), facts=seed)
+    volumes = Step(name="volumes", title="make the empty partitions", facts=seed)
+    disk = Step(name="disk", title="write the disk", needs=("slot", "boot", "volumes"), facts=seed)
+    return (
+        _job(workshop, boot, media.make_boot),
+        _job(workshop, volumes, media.make_volumes),
+        _job(workshop, disk, media.make_disk),
+        *_forms(workshop),
+    )
+
+
+def _forms(workshop: Workshop) -> tuple[Job, ...]:
+    wanted, stem = workshop.order.recipe.formats, {"stem": workshop.order.stem}
+
+    def form(name: str, facts: Mapping[str, str] = stem) -> Step:
+        return Step(name=name, title=f"write the disk as {name}", needs=("disk",), facts=facts)
+
+    zstd = form("zstd", stem | {"window": str(wanted.zstd_window_log)})
+    return (
+        *(
+            _job(workshop, form(name), partial(media.convert, Format(name)))
+            for name in wanted.disks
+        ),
+        _job(workshop, zstd, media.compress_zstd),
+        *((_job(workshop, form("xz"), media.compress_xz),) if wanted.xz else ()),
+    )
+
+
+def _bundle(workshop: Workshop) -> Job:
+    order = workshop.order
+    step = Step(
+        name="bundle",
+        title="make the update bundle",
+        needs=("slot",),
+        facts={
+            "stem": order.stem,
+            "commit": order.revision.commit,
+            "key": workshop.key.public.key_id,
+        }
+        | _time(order),
+    )
+    return _job(workshop, step, papers.make_bundle)
+
+
+def _materials(workshop: Workshop) -> Job:
+    order = workshop.order
+    step = Step(
+        name="materials",
+        title="list what is in the image",
+        needs=("sets", *(("packages",) if order.has_packages else ())),
+        facts={"stem": order.stem} | _time(order),
+    )
+    return _job(workshop, step, papers.list_materials)
+
+
+def _time(order: Order) -> dict[str, str]:
+    return {"time": str(order.revision.committed_at)}
+
+
+def _data(order: Order, *names: str) -> dict[str, str]:
+    """Files of image/ as facts."""
+    return {name: digests.of_file(order.data(name)) for name in names}
