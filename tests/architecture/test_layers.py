@@ -70,6 +70,7 @@ _PACKAGES_CORES: Final = (
 _FILESYSTEM_CORES: Final = (
     "accounts",
     "allocation",
+    "bootable",
     "geometry",
     "inodes",
     "mountable",

@@ -11,6 +11,7 @@ from imagebuilder import sysctls
 from imagebuilder.entries import Entry, Kind
 from imagebuilder.filesystem import accounts as numbers
 from imagebuilder.filesystem import sizes
+from imagebuilder.filesystem.bootable import require_bootable
 from imagebuilder.filesystem.linkage import require_linkage
 from imagebuilder.filesystem.mtree import write_spec
 from imagebuilder.filesystem.prune import PruneRules, Rule, parse_rules, prune
@@ -65,7 +66,9 @@ def make_tree(workshop: Workshop, site: Site) -> None:
     _check_sysctls(tree, order, [*report.notes], site)
     require_linkage(tree)
     # Before the templates: they take no room, and would be told as the owners of what they share.
-    parts = sizes.parts(tree, sizes.measure(tree))
+    measured = sizes.measure(tree)
+    require_bootable(tree, order.arch, measured)
+    parts = sizes.parts(tree, measured)
     tree = _laid_out(tree, workshop)
     write_index(site.folder / TREE, tree.entries)
     write_json(site.folder / LAYERS, dict(tree.layer_of))
