@@ -26,7 +26,7 @@ PYTHONS = maculaos reconciler jails build overlays examples tests
 LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --quiet $(LOCK_ARGS)
 
-.PHONY: help up up-check down test check format simulate bench image boot test-vm lock clean
+.PHONY: help up up-check down test check format simulate bench image installer boot test-vm lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,11 @@ bench: ## measure the mesh and the reconciler (not in this version)
 
 image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= PKGS= OUT= KEY=; docs/image.md)
 	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --release "$(RELEASE)" \
+		--arch "$(ARCH)" --sets "$(SETS)" --base "$(BASE)" --pkgs "$(PKGS)" --out "$(OUT)" \
+		--key "$(KEY)" --commit "$(COMMIT)" --epoch "$(EPOCH)" $(IMAGE_ARGS)
+
+installer: .venv/installed ## build a stick that writes the system to a machine's disk (as image; docs/fleet.md)
+	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --profile installer --release "$(RELEASE)" \
 		--arch "$(ARCH)" --sets "$(SETS)" --base "$(BASE)" --pkgs "$(PKGS)" --out "$(OUT)" \
 		--key "$(KEY)" --commit "$(COMMIT)" --epoch "$(EPOCH)" $(IMAGE_ARGS)
 

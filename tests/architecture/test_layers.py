@@ -88,6 +88,7 @@ _APPLIANCE_CORES: Final = (
     "forms",
     "growth",
     "identity",
+    "installer",
     "keys",
     "screen",
     "seed",

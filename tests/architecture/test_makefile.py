@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TARGETS = (
     "help", "up", "up-check", "down", "test", "check", "format", "simulate",
-    "bench", "image", "boot", "test-vm", "lock", "clean",
+    "bench", "image", "installer", "boot", "test-vm", "lock", "clean",
 )  # fmt: skip
 NOT_IN_THIS_VERSION = ("bench",)
 
