@@ -88,6 +88,8 @@ class Machine:
     # What a stick holds: a name below /dev, and the content of its seed.toml.
     sticks: dict[str, bytes | None] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
+    # Tunables that its kernel has not.
+    unknown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.files = CutFiles(self.root)
@@ -155,9 +157,13 @@ class Machine:
         if argv == ("sysctl", "-n", "hw.physmem"):
             return f"{self.memory_bytes}\n"
         name, is_set, value = argv[-1].partition("=")
+        if is_set and name in self.unknown:
+            if "-i" in argv:
+                return ""
+            raise CommandFailed(argv, 1, f"sysctl: unknown oid '{name}'")
         if is_set:
-            self.tunables[name] = value
-            return ""
+            before, self.tunables[name] = self.tunables.get(name, "0"), value
+            return f"{name}: {before} -> {value}\n"
         return "".join(f"{name}: {self.tunables[name]}\n" for name in argv[1:])
 
     def _mount(self, argv: tuple[str, ...], device: str, folder: str) -> str:

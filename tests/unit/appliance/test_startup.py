@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from unit.appliance.startyard import SEED, Machine
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SYSCTL_CONF = Path(__file__).resolve().parents[3] / "overlays/base/etc/sysctl.conf"
 
 
 def restarted(machine: Machine) -> list[tuple[str, ...]]:
@@ -57,6 +56,33 @@ def test_tune_sets_what_fits_the_memory(tmp_path: Path) -> None:
     machine = Machine(tmp_path, memory_bytes=16 << 30)
     machine.startup().tune()
     assert machine.tunables["kern.ipc.maxsockbuf"] == str(16 << 20)
+
+
+def read_by_rc(machine: Machine, file: Path) -> None:
+    """What rc.d/sysctl does with one of its files, each time."""
+    for line in file.read_text().splitlines():
+        name, is_set, value = line.partition("=")
+        if is_set and not line.startswith("#"):
+            machine.tunables[name] = value
+
+
+def test_tuned_values_outlast_the_second_reading_of_sysctl_conf(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, memory_bytes=16 << 30)
+    machine.startup().tune()
+    tuned = dict(machine.tunables)
+    read_by_rc(machine, SYSCTL_CONF)
+    assert machine.tunables["kern.ipc.maxsockbuf"] != tuned["kern.ipc.maxsockbuf"]
+    read_by_rc(machine, tmp_path / "etc/sysctl.conf.local")
+    assert {name: machine.tunables[name] for name in tuned} == tuned
+
+
+def test_name_that_the_kernel_lacks_is_not_asked_for_again(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, unknown={"net.inet.udp.maxdgram"})
+    machine.startup().tune()
+    kept = (tmp_path / "etc/sysctl.conf.local").read_text()
+    assert "net.inet.udp.maxdgram" not in kept
+    assert "net.inet.udp.recvspace=" in kept
+    assert machine.said == []
 
 
 def test_file_that_cannot_be_read_or_written_is_said_and_the_rest_goes_on(tmp_path: Path) -> None:

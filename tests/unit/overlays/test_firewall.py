@@ -12,6 +12,7 @@ BASE = Path(__file__).resolve().parents[3] / "overlays/base"
 SECTIONS = (
     ("macro", r'[a-z_]+ = "|include '),
     ("option", r"set "),
+    ("normalization", r"scrub "),
     ("translation", r"(nat|rdr|nat-anchor|rdr-anchor) "),
     ("filter", r"(block|pass|anchor) "),
 )
@@ -66,6 +67,17 @@ def test_ports_of_the_image_are_those_of_a_machine_without_seed() -> None:
     (made,) = [file for file in files(None, "m", ()) if file.path == "/etc/pf.ports.conf"]
     assert made.content is not None
     assert made.content.decode().splitlines()[-1] == statements("etc/pf.ports.conf")[-1]
+
+
+def test_rules_that_cannot_be_loaded_leave_only_ssh() -> None:
+    said = statements("etc/pf-fallback.conf")
+    assert [section(each) for each in said] == sorted(section(each) for each in said)
+    rules = [each for each in said if section(each) == len(SECTIONS) - 1]
+    assert rules[0] == "block in all"
+    opened = [each for each in rules if each.startswith("pass in") and "icmp" not in each]
+    assert opened == ["pass in proto tcp to (self) port 22 flags S/SA keep state"]
+    # It must load whatever is wrong with the files that are made at each start.
+    assert not re.search(r"\$|include", " ".join(said))
 
 
 def test_every_macro_is_defined() -> None:

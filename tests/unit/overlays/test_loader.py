@@ -21,6 +21,15 @@ function loader.unsetenv(name) loader.env[name] = nil end
 function loader.delay(us) table.insert(loader.done, "delay " .. us) end
 function loader.perform(command) table.insert(loader.done, command) end
 """
+# What the loader offers to scripts that have more to do once loader.conf was read.
+HOOKS = """
+package.preload["hook"] = function()
+    return { register = function(kind, done)
+        assert(kind == "config.loaded", kind)
+        hooked = done
+    end }
+end
+"""
 # A device, and the size of the memory as the firmware tells it.
 KNOWN = [("disk0p3:", "A"), ("disk0p4:", "B"), ("disk1p3:", "A"), ("disk12p4:", "B")]
 UNKNOWN = ["disk0p5:", "disk0p33:", "disk0s3:", "disk0:", "cd0:", "net0:", "xdisk0p3:", "", None]
@@ -63,6 +72,30 @@ def test_root_is_the_slot_that_was_booted(device: str, slot: str) -> None:
     assert done == []
     # As it was recorded on a serial line.
     assert f"local.lua: currdev={device} slot={slot}" in said
+
+
+@needs_lua
+def test_loader_conf_that_is_read_later_changes_nothing() -> None:
+    # Up to 13.0 the loader runs local.lua before loader.conf, from 13.1 on after it.
+    large = {each.name: each.large for each in TABLE if each.when is When.LOADER}
+    loaded = "\n".join(f'loader.setenv("{name}", "{value}")' for name, value in settings().items())
+    script = f"""{LOADER}{HOOKS}
+loader.env["currdev"] = "disk0p4:"
+loader.env["smbios.memory.enabled"] = "16777216"
+dofile("{BASE / "boot/lua/local.lua"}")
+{loaded}
+hooked()
+for name, value in pairs(loader.env) do print("env " .. name .. "=" .. value) end
+"""
+    assert LUA is not None
+    ran = subprocess.run([LUA, "-"], input=script, capture_output=True, text=True, check=True)
+    env = dict(
+        line.removeprefix("env ").split("=", 1)
+        for line in ran.stdout.splitlines()
+        if line.startswith("env ")
+    )
+    assert {name: env[name] for name in large} == large
+    assert env["vfs.root.mountfrom"] == "ufs:/dev/gpt/slotB"
 
 
 @needs_lua
@@ -122,8 +155,11 @@ def test_console_and_limits_and_modules_are_asked_for() -> None:
     assert found["console"] == "comconsole,vidconsole"
     assert found["comconsole_speed"] == "115200"
     assert found["kern.racct.enable"] == "1"
-    for module in ("if_bridge", "if_epair", "nullfs", "pf"):
+    for module in ("if_bridge", "if_epair", "nullfs", "pf", "ichwd", "amdsbwd"):
         assert found[f"{module}_load"] == "YES"
+    # Files that defaults/loader.conf asks for, and that a root that is never written cannot have.
+    for file in ("hostuuid", "entropy_cache"):
+        assert found[f"{file}_load"] == "NO"
 
 
 def test_no_root_is_named_where_a_slot_could_not_change_it() -> None:
@@ -139,3 +175,6 @@ def test_no_root_is_named_where_a_slot_could_not_change_it() -> None:
     ]
     for mount in mounts:
         assert (BASE / mount[1][1:]).is_dir(), "a mount point has to be in the image"
+        assert "failok" in mount[3].split(",")
+        # rc.d/fsck asks for a shell where a partition with a turn is missing.
+        assert mount[4:] == ["0", "0"]

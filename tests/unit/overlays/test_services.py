@@ -12,11 +12,20 @@ import pytest
 from appliance.configuration import RECONCILER_SETTINGS, files
 
 BASE = Path(__file__).resolve().parents[3] / "overlays/base"
-SCRIPTS = sorted((BASE / "usr/local/etc/rc.d").iterdir())
-# Of FreeBSD's own scripts: what the order of ours is seen from (13.1).
+# rc(8) looks at the first folder up to FILESYSTEMS, and at both from there on.
+EARLY = sorted((BASE / "etc/rc.d").iterdir())
+LATE = sorted((BASE / "usr/local/etc/rc.d").iterdir())
+SCRIPTS = [*EARLY, *LATE]
+# Of FreeBSD's own scripts: what the order of ours is seen from.
 NATIVE = {
-    "FILESYSTEMS": ((), ()),
+    "fsck": ((), ()),
+    "root": (("fsck",), ()),
+    "mountcritlocal": (("root",), ()),
+    "FILESYSTEMS": (("root", "mountcritlocal"), ()),
     "ldconfig": (("FILESYSTEMS",), ("DAEMON",)),
+    "kldxref": (("FILESYSTEMS",), ("netif",)),
+    "kld": (("kldxref",), ()),
+    "devmatch": (("kld",), ("netif",)),
     "random": (("FILESYSTEMS",), ("netif",)),
     "hostname": (("FILESYSTEMS",), ("netif",)),
     "netif": (("FILESYSTEMS",), ()),
@@ -54,12 +63,15 @@ def test_only_ssh_is_started_to_listen() -> None:
         f"{name}_enable"
         for name in (
             "fsck_y",
+            "macula_fsck",
+            "devmatch",
             "macula_firstboot",
             "macula_screen",
             "maculaos_update",
             "reconciler",
             "sshd",
             "pf",
+            "pf_fallback_rules",
             "ntpd",
             "watchdogd",
             "cron",
@@ -119,6 +131,95 @@ def test_machine_is_settled_before_anything_uses_its_settings() -> None:
     settled = all_before("macula_firstboot", before)
     # Python's library has to be found, and keys need entropy; a factory reset comes first of all.
     assert {"FILESYSTEMS", "ldconfig", "random", "maculaos_update"} <= settled
+    # Which interfaces there are is known once their drivers are loaded.
+    assert "devmatch" in settled
+
+
+def test_python_runs_only_when_its_library_can_be_found() -> None:
+    # /usr/local/lib is in no program of the base system, but in what ldconfig writes to /var.
+    before = order()
+    for script in LATE:
+        assert "ldconfig" in all_before(script.name, before), script.name
+
+
+def test_partitions_are_repaired_before_they_are_mounted() -> None:
+    before = order()
+    (script,) = EARLY
+    assert "fsck" in all_before(script.name, before)
+    assert script.name in all_before("mountcritlocal", before)
+    assert script.name in all_before("root", before)
+    # Nothing of packages, and no script of theirs, is there so early.
+    assert not re.search(r"/usr/local/(s?bin|lib)", script.read_text())
+
+
+def checks(folder: Path, fstab: str, failing: str) -> list[str]:
+    """What macula_fsck runs and warns of; ``failing`` are the calls of fsck_ffs that fail."""
+    (folder / "fstab").write_text(fstab)
+    (folder / "rc.subr").write_text(
+        "load_rc_config() { :; }\n"
+        "run_rc_command() { macula_fsck_start; }\n"
+        'warn() { echo "warning: $*"; }\n'
+        f'fsck_ffs() {{ echo "$*"; case "$*" in {failing}) return 3 ;; esac; }}\n'
+    )
+    text = EARLY[0].read_text()
+    text = text.replace("/etc/rc.subr", f"{folder}/rc.subr")
+    text = text.replace("/etc/fstab", f"{folder}/fstab")
+    done = subprocess.run(
+        ["sh", "-c", text, "sh", "start"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [
+        ("none", ["-p /dev/gpt/cfg", "-p /dev/gpt/data"]),
+        (
+            "-p*cfg",
+            ["-p /dev/gpt/cfg", "-y -R /dev/gpt/cfg", "-p /dev/gpt/data"],
+        ),
+        (
+            "*cfg",
+            [
+                "-p /dev/gpt/cfg",
+                "-y -R /dev/gpt/cfg",
+                "warning: /dev/gpt/cfg is missing or damaged",
+                "-p /dev/gpt/data",
+            ],
+        ),
+    ],
+)
+def test_damage_is_repaired_or_told_and_never_ends_the_start(
+    tmp_path: Path, failing: str, expected: list[str]
+) -> None:
+    assert checks(tmp_path, (BASE / "etc/fstab").read_text(), failing) == expected
+
+
+def test_partitions_that_are_not_mounted_are_not_touched(tmp_path: Path) -> None:
+    assert checks(tmp_path, "# /dev/gpt/cfg\n", "none") == []
+
+
+@pytest.mark.parametrize("launcher", ["macula-system", "maculaos-update"])
+def test_programs_of_packages_are_found_at_start(tmp_path: Path, launcher: str) -> None:
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\necho "$PATH"\n')
+    python.chmod(0o755)
+    # All that rc(8) and service(8) give.
+    given = "/sbin:/bin:/usr/sbin:/usr/bin"
+    done = subprocess.run(
+        ["/bin/sh", str(BASE / "usr/local/sbin" / launcher)],
+        env={"PATH": given, "MACULA_PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # What is asked for by name is the base system's, if that has it.
+    assert done.stdout.strip() == f"{given}:/usr/local/sbin:/usr/local/bin"
+
+
+def test_reconciler_finds_git_at_start() -> None:
+    text = (BASE / "usr/local/etc/rc.d/reconciler").read_text()
+    assert 'export PATH="${PATH}:/usr/local/sbin:/usr/local/bin"\n' in text
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -132,8 +233,15 @@ def test_script_follows_rc_subr(script: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_launcher_is_clean() -> None:
-    subprocess.run(["shellcheck", str(BASE / "usr/local/sbin/macula-system")], check=True)
+def test_shell_is_clean() -> None:
+    launchers = sorted((BASE / "usr/local/sbin").iterdir())
+    subprocess.run(["shellcheck", *map(str, (*launchers, *SCRIPTS))], check=True)
+
+
+def test_ntpd_can_give_up_root() -> None:
+    # rc.d/ntpd keeps it root if its settings name any of these files.
+    for line in (BASE / "etc/ntp.conf").read_text().splitlines():
+        assert not re.match(r"[ \t]*(crypto|driftfile|key|logfile|statsdir)", line)
 
 
 def words(file: str) -> list[list[str]]:

@@ -1,6 +1,5 @@
 -- The slot that was booted becomes the root: partition 3 is slot A, partition 4 is slot B.
--- Both slots hold the same bytes, so the loader's own device is what tells them apart. The loader
--- runs this after loader.conf.
+-- Both slots hold the same bytes, so the loader's own device is what tells them apart.
 
 local SLOTS = { ["3"] = "A", ["4"] = "B" }
 local LOST_US = 30 * 1000 * 1000
@@ -49,11 +48,13 @@ local function tune()
     end
 end
 
-local device = loader.getenv("currdev")
-local disk, slot = slot_of(device)
-if slot == nil then
-    give_up(device)
-else
+local function choose()
+    local device = loader.getenv("currdev")
+    local disk, slot = slot_of(device)
+    if slot == nil then
+        give_up(device)
+        return
+    end
     say("currdev=" .. device .. " slot=" .. slot)
     if disk ~= "0" then
         say("this is not the first disk; no other may hold slots")
@@ -62,4 +63,12 @@ else
     loader.setenv("vfs.root.mountfrom.options", "ro")
     loader.setenv("macula.slot", slot)
     tune()
+end
+
+choose()
+-- Releases differ in whether this runs before or after loader.conf is read. Where it is before,
+-- loader.conf would set the values of small machines over those of large ones: so once more.
+local has_hooks, hook = pcall(require, "hook")
+if has_hooks then
+    hook.register("config.loaded", choose)
 end

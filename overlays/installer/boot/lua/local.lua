@@ -1,6 +1,5 @@
 -- The installer's system is partition 3 of its disk, by a name that no appliance has: a machine with
--- an appliance on its disk must not take the root from there. The loader runs this after
--- loader.conf.
+-- an appliance on its disk must not take the root from there.
 
 local LOST_US = 30 * 1000 * 1000
 

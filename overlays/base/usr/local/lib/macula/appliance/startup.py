@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from appliance.firstboot import Plan, Step
 
 _MEMORY: Final = "hw.physmem"
+# Read by rc.d/sysctl after /etc/sysctl.conf.
+TUNED: Final = "/etc/sysctl.conf.local"
+_TUNED_MODE: Final = 0o644
 # A stick needs a moment until the kernel knows it; only a machine without a seed waits.
 LOOKS: Final = 5
 LOOK_PAUSE_S: Final = 2.0
@@ -159,14 +162,25 @@ class Startup:
             tools.say(f"the data partition stays as it is: {error}")
 
     def tune(self) -> None:
-        """Set the tunables for a machine of this size; a name that is not known is passed over."""
+        """Set the tunables for a machine of this size; a name that is not known is passed over.
+
+        What was set is also kept in ``TUNED``: rc.d/sysctl_lastload reads ``/etc/sysctl.conf``, the
+        values of small machines, once more when the machine is nearly up, and that file after it.
+        """
         tools = self._tools
         memory = int(tools.runner.run(*sysctl.value_argv(_MEMORY)))
+        held = ""
         for name, value in tuning.tunables(memory):
             try:
-                tools.runner.run("sysctl", "-i", f"{name}={value}")
+                # With -i, nothing is answered about a name that is not known.
+                if tools.runner.run("sysctl", "-i", f"{name}={value}"):
+                    held += f"{name}={value}\n"
             except CommandFailed as error:
                 tools.say(f"{name} stays as it is: {error.stderr.strip()}")
+        try:
+            tools.files.put(TUNED, held.encode(), _TUNED_MODE)
+        except OSError as error:
+            tools.say(f"cannot write {TUNED}: {error}")
 
     def _contents(self, paths: tuple[str, ...]) -> dict[str, bytes]:
         read = {path: self._tools.files.read(path) for path in paths}
