@@ -107,8 +107,9 @@ def make_checkout(folder: Path) -> Path:
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    for name in ("prune.toml", "accounts.toml"):
+    for name in ("prune.toml", "accounts.toml", "installer.toml"):
         shutil.copy(ROOT / "image" / name, folder / "image")
+    shutil.copytree(ROOT / "overlays/installer", folder / "overlays/installer")
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
     return folder
@@ -167,6 +168,11 @@ class Yard:
             lock=str(self.folder / "release.lock"),
         )
         return settle(replace(usual, **wishes), Checkout(folder=self.checkout), REVISION)  # type: ignore[arg-type]  # only words are given
+
+    def stick(self, out: str = "out", **wishes: str) -> Order:
+        """An order of the stick that installs what the small release and repository make."""
+        packages = str(self.folder / "repository")
+        return self.order(out, **{"profile": "installer", "packages": packages, **wishes})
 
     def build(self, order: Order, screen: Screen | None = None) -> tuple[str, ...]:
         """Build; the steps that were done. All builds of a yard share their key."""

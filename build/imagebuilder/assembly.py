@@ -15,35 +15,81 @@ from imagebuilder.builder import Job
 from imagebuilder.disk.formats import Format
 from imagebuilder.plan import Step
 from imagebuilder.release.source import is_url
-from imagebuilder.steps import media, papers, release, software, system
+from imagebuilder.steps import media, papers, release, software, stick, system
 from imagebuilder.steps.workshop import are_readable
+from imagebuilder.system import CHECKSUMS, appliance_of, installer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from imagebuilder.builder import Site
     from imagebuilder.order import Order
+    from imagebuilder.recipe import InstallerPart
     from imagebuilder.steps.workshop import Workshop
+    from imagebuilder.system import System
 
 
 def assemble(workshop: Workshop) -> tuple[Job, ...]:
-    """Every job of this build, in order."""
+    """Every job of this build, in order.
+
+    An installer has all that the appliance's slot and boot partitions need, by the same names and
+    from the same facts: what an image left behind is not made again.
+    """
     order = workshop.order
     above = _software(workshop) if order.has_packages else ()
-    shipped = (*_media(workshop), _bundle(workshop), _materials(workshop))
-    jobs = (*_release(workshop), *above, *_system(workshop), *shipped)
-    needs = ("tree", "slot", *(job.step.name for job in shipped if job.step.name != "boot"))
-    sums = _job(
-        workshop,
-        Step(
-            name="sums",
-            title="write checksums and sign them",
-            needs=needs,
-            facts={"key": workshop.key.public.key_id, "stem": order.stem},
-        ),
-        papers.seal,
+    appliance, installer = appliance_of(order), order.recipe.installer
+    below = (*_release(workshop), *above, *_system(workshop, appliance), _boot(workshop))
+    if installer is None:
+        return (*below, *_appliance(workshop, appliance))
+    return (*below, *_stick(workshop, installer))
+
+
+def _appliance(workshop: Workshop, appliance: System) -> tuple[Job, ...]:
+    """What becomes of a slot: a disk for machines, and an update for those that run."""
+    order = workshop.order
+    volumes = Step(name="volumes", title="make the empty partitions", facts=_sizes(order))
+    disk = _disk(order, appliance, ("slot", "boot", "volumes"))
+    shipped = (
+        _job(workshop, disk, media.make_disk),
+        *_forms(workshop, appliance),
+        _bundle(workshop),
+        _materials(workshop, appliance),
     )
-    return (*jobs, sums)
+    return (
+        _job(workshop, volumes, media.make_volumes),
+        *shipped,
+        _sums(workshop, appliance, shipped),
+    )
+
+
+def _stick(workshop: Workshop, installer: InstallerPart) -> tuple[Job, ...]:
+    """The system that installs, and the stick that holds both."""
+    order = workshop.order
+    own = installer_of(order, installer)
+    checksums = Step(
+        name=own.step(CHECKSUMS),
+        title="write down what machines are to get",
+        needs=("slot", "boot"),
+    )
+    size = {"seed_mib": str(installer.seed_mib)}
+    seed = Step(
+        name=own.step("seed"),
+        title="make the partition for answers",
+        facts={"seed": order.seed} | size | _time(order),
+    )
+    disk = _disk(order, own, ("slot", "boot", own.step("slot"), seed.name), size)
+    shipped = (
+        _job(workshop, disk, partial(stick.make_stick, installer, own)),
+        *_forms(workshop, own),
+        _materials(workshop, own),
+    )
+    return (
+        _job(workshop, checksums, stick.write_checksums, are_readable),
+        *_system(workshop, own),
+        _job(workshop, seed, partial(stick.make_seed, installer)),
+        *shipped,
+        _sums(workshop, own, shipped),
+    )
 
 
 def _job(
@@ -124,38 +170,40 @@ def _catalogue_files(url: str) -> str:
     return digests.of_files(sorted(path for path in Path(url).iterdir() if path.is_file()))
 
 
-def _system(workshop: Workshop) -> tuple[Job, ...]:
+def _system(workshop: Workshop, which: System) -> tuple[Job, ...]:
     order = workshop.order
-    names = order.recipe.contents.overlays
+    names = which.overlays
     trees = [digests.of_folder(order.checkout / "overlays" / name) for name in names]
     overlays = Step(
-        name="overlays",
+        name=which.step("overlays"),
         title="read the overlays",
         facts={"names": " ".join(names), "trees": digests.of_words(*trees)},
     )
     slot = Step(
-        name="slot",
+        name=which.step("slot"),
         title="write the file system of a slot",
-        needs=("tree",),
+        needs=(which.step("tree"),),
         facts={"bytes": str(order.recipe.disk.sizes().slot_bytes)} | _time(order),
     )
     return (
-        _job(workshop, overlays, system.read_overlays, are_readable),
-        _job(workshop, _tree(workshop), system.make_tree, are_readable),
-        _job(workshop, slot, system.write_slot),
+        _job(workshop, overlays, partial(system.read_overlays, which), are_readable),
+        _job(workshop, _tree(workshop, which), partial(system.make_tree, which), are_readable),
+        _job(workshop, slot, partial(system.write_slot, which)),
     )
 
 
-def _tree(workshop: Workshop) -> Step:
+def _tree(workshop: Workshop, which: System) -> Step:
     order = workshop.order
     contents = order.recipe.contents
     modules = (f"{part.names} {part.why}" for part in order.recipe.module)
     return Step(
-        name="tree",
+        name=which.step("tree"),
         title="lay everything together, prune, check",
-        needs=("unpack", *(("packages",) if order.has_packages else ()), "overlays"),
+        needs=("unpack", *(("packages",) if order.has_packages else ()), *which.sources),
         facts={
-            "stem": order.stem,
+            "stem": which.stem,
+            "layers": ", ".join(upper.title for upper in which.uppers),
+            "wanted": " ".join(which.wanted),
             "release": order.release,
             "commit": order.revision.commit,
             "key": workshop.key.public.key_id,
@@ -167,26 +215,30 @@ def _tree(workshop: Workshop) -> Step:
     )
 
 
-def _media(workshop: Workshop) -> tuple[Job, ...]:
+def _boot(workshop: Workshop) -> Job:
     order = workshop.order
-    seed = {"seed": order.seed, "arch": order.arch, "sizes": repr(order.recipe.disk.sizes())}
-    seed |= _time(order)
-    boot = Step(name="boot", title="make the boot partitions", needs=("unpack",), facts=seed)
-    volumes = Step(name="volumes", title="make the empty partitions", facts=seed)
-    disk = Step(name="disk", title="write the disk", needs=("slot", "boot", "volumes"), facts=seed)
-    return (
-        _job(workshop, boot, media.make_boot),
-        _job(workshop, volumes, media.make_volumes),
-        _job(workshop, disk, media.make_disk),
-        *_forms(workshop),
-    )
+    facts = {"seed": order.system_seed, "arch": order.arch} | _sizes(order)
+    boot = Step(name="boot", title="make the boot partitions", needs=("unpack",), facts=facts)
+    return _job(workshop, boot, media.make_boot)
 
 
-def _forms(workshop: Workshop) -> tuple[Job, ...]:
+def _disk(
+    order: Order, which: System, needs: tuple[str, ...], more: Mapping[str, str] | None = None
+) -> Step:
+    facts = {"seed": order.seed, "arch": order.arch} | _sizes(order) | dict(more or {})
+    return Step(name=which.step("disk"), title="write the disk", needs=needs, facts=facts)
+
+
+def _forms(workshop: Workshop, which: System) -> tuple[Job, ...]:
     wanted, stem = workshop.order.recipe.formats, {"stem": workshop.order.stem}
 
     def form(name: str, facts: Mapping[str, str] = stem) -> Step:
-        return Step(name=name, title=f"write the disk as {name}", needs=("disk",), facts=facts)
+        return Step(
+            name=which.step(name),
+            title=f"write the disk as {name}",
+            needs=(which.step("disk"),),
+            facts=facts,
+        )
 
     zstd = form("zstd", stem | {"window": str(wanted.zstd_window_log)})
     return (
@@ -215,15 +267,29 @@ def _bundle(workshop: Workshop) -> Job:
     return _job(workshop, step, papers.make_bundle)
 
 
-def _materials(workshop: Workshop) -> Job:
+def _materials(workshop: Workshop, which: System) -> Job:
     order = workshop.order
     step = Step(
-        name="materials",
+        name=which.step("materials"),
         title="list what is in the image",
         needs=("sets", *(("packages",) if order.has_packages else ())),
         facts={"stem": order.stem} | _time(order),
     )
     return _job(workshop, step, papers.list_materials)
+
+
+def _sums(workshop: Workshop, which: System, shipped: Sequence[Job]) -> Job:
+    step = Step(
+        name=which.step("sums"),
+        title="write checksums and sign them",
+        needs=(which.step("tree"), which.step("slot"), *(job.step.name for job in shipped)),
+        facts={"key": workshop.key.public.key_id, "stem": workshop.order.stem},
+    )
+    return _job(workshop, step, papers.seal)
+
+
+def _sizes(order: Order) -> dict[str, str]:
+    return {"sizes": repr(order.recipe.disk.sizes())} | _time(order)
 
 
 def _time(order: Order) -> dict[str, str]:

@@ -79,6 +79,8 @@ class Builder:
     runner: CommandRunner
     clock: Clock
     screen: Screen
+    # Of which family the steps are that may go when they are in the plan no more.
+    family: str = ""
 
     def run(self, jobs: Sequence[Job]) -> Outcome:
         """Carry out what is due; raises what a step raises, and keeps what was done before it."""
@@ -86,7 +88,7 @@ class Builder:
         check_steps(steps)
         by_name = {job.step.name: job for job in jobs}
         self.logs.mkdir(parents=True, exist_ok=True)
-        self.ledger.sweep(by_name)
+        self.ledger.sweep(by_name, self.family)
         receipts = self.ledger.receipts(by_name)
         spoilt = {
             name for name in receipts if not by_name[name].is_whole(self.ledger.folder_of(name))

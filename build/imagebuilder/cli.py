@@ -59,6 +59,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 @app.command(epilog=_EXIT_CODES)
 def build(  # noqa: PLR0913  # one parameter for each option of the command
+    profile: Annotated[
+        str, typer.Option(help="A file of image/ laid over the recipe, as in installer.")
+    ] = "",
     release: Annotated[str, typer.Option(help="FreeBSD release, as in 15.1.")] = "",
     arch: Annotated[str, typer.Option(help="amd64 or aarch64.")] = "",
     sets: Annotated[
@@ -79,6 +82,7 @@ def build(  # noqa: PLR0913  # one parameter for each option of the command
 ) -> None:
     """Build what is not up to date, and say how large everything became."""
     wishes = Wishes(
+        profile=profile,
         release=release,
         arch=arch,
         sets=sets,

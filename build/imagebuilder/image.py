@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from imagebuilder.assembly import assemble
 from imagebuilder.builder import Builder
@@ -13,6 +13,7 @@ from imagebuilder.outputs import publish
 from imagebuilder.packages.store import ContentStore
 from imagebuilder.release.download import Downloader
 from imagebuilder.steps.workshop import Workshop
+from imagebuilder.system import product_of
 from maculaos.errors import UsageError
 from maculaos.host.files import exclusive_lock, make_private_directory
 
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from maculaos.host.commands import CommandRunner
     from maculaos.host.entropy import Entropy
 
-# Beside the image: on one file system with it, so that what is made there can be linked.
-BUILD_FOLDER: Final = ".build"
-_SUMS_STEP: Final = "sums"
-
 
 def build_image(
     order: Order, runner: CommandRunner, clock: Clock, entropy: Entropy, screen: Screen
@@ -40,11 +37,10 @@ def build_image(
     Raises ``AlreadyLocked`` while another build uses the folder or the cache, ``UsageError`` for
     what is missing, and ``CommandFailed`` when a tool fails.
     """
-    work = order.out / BUILD_FOLDER
-    for folder in (order.cache, work):
+    for folder in (order.cache, order.work, order.out):
         _make(folder)
     with ExitStack() as stack:
-        for folder in (order.cache, work):
+        for folder in (order.cache, order.work):
             stack.enter_context(exclusive_lock(folder / "lock"))
         workshop = Workshop(
             order=order,
@@ -54,9 +50,14 @@ def build_image(
             ),
             key=signing_key(order, entropy),
         )
-        ledger = Ledger(work / "steps")
+        ledger = Ledger(order.work / "steps")
         builder = Builder(
-            ledger=ledger, logs=work / "logs", runner=runner, clock=clock, screen=screen
+            ledger=ledger,
+            logs=order.work / "logs",
+            runner=runner,
+            clock=clock,
+            screen=screen,
+            family=product_of(order).family,
         )
         outcome = builder.run(assemble(workshop))
         publish(_published(order, ledger, outcome), order.out)
@@ -75,11 +76,12 @@ def signing_key(order: Order, entropy: Entropy) -> SigningKey:
 
 def _published(order: Order, ledger: Ledger, outcome: Outcome) -> list[Path]:
     """Every output that bears the name of the image, and all that the last step made."""
+    sums = product_of(order).step("sums")
     return [
         ledger.folder_of(step) / name
         for step, receipt in outcome.receipts.items()
         for name in receipt.outputs
-        if name.startswith(f"{order.stem}.") or step == _SUMS_STEP
+        if name.startswith(f"{order.stem}.") or step == sums
     ]
 
 

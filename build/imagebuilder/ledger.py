@@ -61,11 +61,15 @@ class Ledger:
             if page is not None and self._is_untouched(step, page)
         }
 
-    def sweep(self, steps: Iterable[str]) -> None:
-        """Delete what a killed build left, and folders of steps that there are no more."""
+    def sweep(self, steps: Iterable[str], family: str = "") -> None:
+        """Delete what a killed build left, and folders of steps that there are no more.
+
+        Steps of another family are those of another image, which is built in the same folder.
+        """
         known = set(steps)
         for path in self._folder.iterdir():
-            if path.name not in known:
+            is_draft = path.name.startswith((_NEW, _OLD))
+            if is_draft or (path.name not in known and family_of(path.name) == family):
                 shutil.rmtree(path)
 
     def begin(self, step: str) -> Path:
@@ -107,6 +111,11 @@ class Ledger:
             if (seen.st_size, seen.st_mtime_ns) != (output.size, output.changed_ns):
                 return False
         return True
+
+
+def family_of(step: str) -> str:
+    """What the name of a step begins with, before a dash; empty for most."""
+    return step.rpartition("-")[0]
 
 
 def _measured(path: Path) -> _Output:

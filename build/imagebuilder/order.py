@@ -19,6 +19,9 @@ from maculaos.errors import UsageError
 NAME: Final = "maculaos"
 RECIPE: Final = "image/image.toml"
 NO_PACKAGES: Final = "none"
+# Beside the image: on one file system with it, so that what is made there can be linked.
+BUILD_FOLDER: Final = ".build"
+_PROFILE: Final = re.compile(r"[a-z][a-z0-9]{0,15}")
 _RELEASE: Final = re.compile(r"([0-9]{1,2}\.[0-9]{1,2})(-[A-Z0-9]{1,16}(?:-p[0-9]{1,3})?)?")
 
 
@@ -26,6 +29,8 @@ _RELEASE: Final = re.compile(r"([0-9]{1,2}\.[0-9]{1,2})(-[A-Z0-9]{1,16}(?:-p[0-9
 class Wishes:
     """What a person may set aside for one build; empty is as the recipe says."""
 
+    # A file beside the recipe that is laid over it, as in installer.
+    profile: str = ""
     release: str = ""
     arch: str = ""
     # URL, or a folder with MANIFEST, base.txz and kernel.txz.
@@ -57,11 +62,15 @@ class Order:
     arch: Arch
     sets: str
     packages: str
+    # Where the image goes, and where its steps lie, which all profiles share.
     out: Path
+    work: Path
     cache: Path
     wheels: Path
     key: Path
     lock: Path
+    # Empty for the recipe alone.
+    profile: str = ""
     # Whether the key may be made, as it is the usual one and not one that somebody named.
     makes_key: bool = False
     refresh: bool = False
@@ -77,9 +86,24 @@ class Order:
         return self.packages != NO_PACKAGES
 
     @property
+    def has_bios(self) -> bool:
+        """Whether machines of this architecture may start by BIOS."""
+        return self.arch == "amd64"
+
+    @property
+    def system_stem(self) -> str:
+        """What the system is called, whatever is made of it."""
+        return f"{NAME}-{self.revision.version}-{self.arch}"
+
+    @property
     def stem(self) -> str:
         """What the names of all files of this image begin with."""
-        return f"{NAME}-{self.revision.version}-{self.arch}"
+        return f"{self.system_stem}-{self.profile}" if self.profile else self.system_stem
+
+    @property
+    def system_seed(self) -> str:
+        """What the identifiers within the system's partitions follow from."""
+        return f"{self.system_stem} {self.revision.commit}"
 
     @property
     def seed(self) -> str:
@@ -102,11 +126,14 @@ class Checkout:
 def settle(wishes: Wishes, checkout: Checkout, revision: Revision) -> Order:
     """The order for these wishes; raises ``UsageError`` for one that cannot be."""
     path = (checkout.folder / checkout.recipe).absolute()
-    recipe = load_recipe(path)
+    recipe = _recipe(path, wishes.profile)
     _check_base(wishes.base)
+    _check_packages(wishes.packages, recipe)
     var = checkout.folder.absolute() / "var"
     cache = _folder(wishes.cache, var / "cache/image")
+    out = _folder(wishes.out, var / "image")
     return Order(
+        profile=wishes.profile,
         recipe=recipe,
         revision=revision,
         checkout=checkout.folder.absolute(),
@@ -115,7 +142,9 @@ def settle(wishes: Wishes, checkout: Checkout, revision: Revision) -> Order:
         arch=_arch(wishes.arch or recipe.release.arch),
         sets=_place(wishes.sets or recipe.release.mirror, "SETS"),
         packages=_place(wishes.packages, "PKGS", NO_PACKAGES),
-        out=_folder(wishes.out, var / "image"),
+        # A profile has a folder of its own, so that each folder holds one image and its sums.
+        out=out / wishes.profile,
+        work=out / BUILD_FOLDER,
         cache=cache,
         wheels=_folder(wishes.wheels, cache / "wheels"),
         key=_folder(wishes.key, var / "keys/image.pem"),
@@ -123,6 +152,22 @@ def settle(wishes: Wishes, checkout: Checkout, revision: Revision) -> Order:
         makes_key=not wishes.key,
         refresh=wishes.refresh,
     )
+
+
+def _recipe(path: Path, profile: str) -> Recipe:
+    if not profile:
+        return load_recipe(path)
+    if not _PROFILE.fullmatch(profile):
+        raise UsageError(f"{profile!r} is no profile", "name a file of image/, as in installer")
+    return load_recipe(path, path.parent / f"{profile}.toml")
+
+
+def _check_packages(packages: str, recipe: Recipe) -> None:
+    if packages == NO_PACKAGES and recipe.installer is not None:
+        raise UsageError(
+            "PKGS=none: the installer needs Python, which is a package",
+            "leave PKGS away, or give a repository",
+        )
 
 
 def _check_base(base: str) -> None:

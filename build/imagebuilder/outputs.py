@@ -12,21 +12,23 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from imagebuilder.disk.bundle import verify_bundle
-from imagebuilder.disk.checksums import SUMS, check_sums, parse_sums
+from imagebuilder.disk.checksums import SUMS, check_sums, format_sums, parse_sums
 from imagebuilder.disk.disk import read_table
-from imagebuilder.disk.layout import SLOTS
+from imagebuilder.disk.layout import ESP, INSTALLER, SLOTS, SYSTEM
 from imagebuilder.disk.signature import SUFFIX, SignatureRefused, load_public_key, verify_file
+from imagebuilder.filesystem.geometry import FRAGMENT_BYTES
 from maculaos.errors import UsageError
 from maculaos.host.files import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from imagebuilder.disk.partitions import Extent
+    from imagebuilder.disk.partitions import Extent, Table
 
 SIZES_SUFFIX: Final = ".sizes.json"
 _SIZES_BYTES_MAX: Final = 16 << 20
+# Whole fragments.
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -101,23 +103,48 @@ def _bundle_problems(path: Path, key: Path) -> list[str]:
 
 
 def _disk_problems(path: Path) -> list[str]:
-    """What is wrong with the table of a disk, and whether its slots differ."""
+    """What is wrong with the table of a disk, and with copies that its partitions hold."""
     reading = read_table(path)
     problems = [f"{path.name}: {damage}" for damage in reading.damage]
-    if reading.table is None:
+    table = reading.table
+    if table is None:
         return problems
-    slots = {_digest(path, reading.table.find(name)) for name in SLOTS}
-    return problems + [f"{path.name}: its two slots differ"] * (len(slots) > 1)
+    is_stick = any(extent.name == INSTALLER for extent in table.extents)
+    are_right = _knows_what_it_copies(path, table) if is_stick else _are_slots_equal(path, table)
+    what = "its installer has other checksums" if is_stick else "its two slots differ"
+    return problems if are_right else [*problems, f"{path.name}: {what}"]
+
+
+def _are_slots_equal(disk: Path, table: Table) -> bool:
+    return len({_digest(disk, table.find(name)) for name in SLOTS}) == 1
+
+
+def _knows_what_it_copies(disk: Path, table: Table) -> bool:
+    """Whether the installer has a file with the checksums of what lies beside it on the stick."""
+    sums = format_sums({name: _digest(disk, table.find(name)) for name in (ESP, SYSTEM)}).encode()
+    # A file begins with a fragment of the file system, and one so small lies in that one alone.
+    return any(
+        chunk.startswith(sums, start)
+        for chunk in _chunks(disk, table.find(INSTALLER))
+        for start in range(0, len(chunk), FRAGMENT_BYTES)
+    )
 
 
 def _digest(disk: Path, extent: Extent) -> str:
-    digest, left = hashlib.sha256(), extent.size_bytes
+    digest = hashlib.sha256()
+    for chunk in _chunks(disk, extent):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(disk: Path, extent: Extent) -> Iterator[bytes]:
+    """The bytes of a partition."""
+    left = extent.size_bytes
     with disk.open("rb") as file:
         file.seek(extent.offset_bytes)
         while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
-            digest.update(chunk)
+            yield chunk
             left -= len(chunk)
-    return digest.hexdigest()
 
 
 def _no_image(out: Path) -> UsageError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 # Part of every key: raise it when the same facts come to mean other outputs.
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 STEPS_MAX: Final = 100
 
 

@@ -1,14 +1,15 @@
 """The recipe: what ``image/image.toml`` says of the image as a whole, typed and checked.
 
-It names the other files of ``image/`` and does not read them. What a person asks for in one build
-only is the matter of ``order``.
+A profile is a second file with what differs; it is laid over the first, key by key. Both name the
+other files of ``image/``, which are not read here. What a person asks for in one build only is the
+matter of ``order``.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +18,7 @@ from imagebuilder.disk.partitions import MIB
 from maculaos.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 RECIPE_BYTES_MAX: Final = 256 * 1024
@@ -89,18 +91,71 @@ class FormatsPart(_Part):
     xz: bool
 
 
+class InstallerPart(_Part):
+    """A stick that installs the system; only a profile asks for one."""
+
+    # Trees on top of those of the system, for the one that runs from the stick.
+    overlays: tuple[_Name, ...] = Field(min_length=1, max_length=16)
+    # A FAT partition for the answers of who installs.
+    seed_mib: Annotated[int, Field(ge=1, le=512)]
+
+
 class Recipe(_Part):
-    """The whole file."""
+    """The whole file, or two of them."""
 
     release: ReleasePart
     disk: DiskPart
     contents: ContentsPart
     module: tuple[ModulePart, ...] = Field(default=(), max_length=256)
     formats: FormatsPart
+    installer: InstallerPart | None = None
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read the recipe; raises ``UsageError`` that names the file and the place of a mistake."""
+def load_recipe(path: Path, profile: Path | None = None) -> Recipe:
+    """Read the recipe, and lay a profile over it.
+
+    Raises ``UsageError`` that names the file and the place of a mistake.
+    """
+    text = _read(path)
+    recipe = parse_recipe(text, str(path))
+    if recipe.installer is not None:
+        raise UsageError(
+            f"{path}: installer: a recipe for every build has none",
+            "put it into a profile: a file beside this one",
+        )
+    if profile is None:
+        return recipe
+    # What is wrong now is the profile's: the recipe alone was right.
+    return parse_profile(text, _read(profile), str(profile))
+
+
+def parse_recipe(text: str, where: str) -> Recipe:
+    """The recipe in TOML; raises ``UsageError`` with every mistake and the path of its key."""
+    return _checked(_document(text, where), where)
+
+
+def parse_profile(text: str, profile: str, where: str) -> Recipe:
+    """The recipe with a profile over it, both in TOML; ``where`` names the profile in errors.
+
+    Raises ``UsageError`` with every mistake and the path of its key.
+    """
+    return _checked(lay_over(_document(text, where), _document(profile, where)), where)
+
+
+def lay_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both documents in one: tables are joined, and of all else the upper one counts."""
+    both = {
+        key: lay_over(under[key], value) if _are_tables(under.get(key), value) else value
+        for key, value in over.items()
+    }
+    return {**under, **both}
+
+
+def _are_tables(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(RECIPE_BYTES_MAX + 1)
@@ -110,17 +165,20 @@ def load_recipe(path: Path) -> Recipe:
         ) from error
     if len(content) > RECIPE_BYTES_MAX:
         raise UsageError(f"{path} is larger than {RECIPE_BYTES_MAX} bytes", "restore it from Git")
-    return parse_recipe(content.decode("utf-8", "replace"), str(path))
+    return content.decode("utf-8", "replace")
 
 
-def parse_recipe(text: str, where: str) -> Recipe:
-    """The recipe in TOML; raises ``UsageError`` with every mistake and the path of its key."""
+def _document(text: str, where: str) -> dict[str, Any]:
     try:
-        document = tomllib.loads(text)
-        # By way of JSON: lists become tuples there without any other type being bent.
-        recipe = Recipe.model_validate_json(json.dumps(document, default=str))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where}: {error}", "see toml.io for the form") from error
+
+
+def _checked(document: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        # By way of JSON: lists become tuples there without any other type being bent.
+        recipe = Recipe.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
         raise UsageError(
             f"{where}: {_in_words(error)}", "image/README.md says what may stand there"

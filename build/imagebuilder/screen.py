@@ -6,7 +6,7 @@ error. What a step did in detail is in its log.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from imagebuilder.plan import Step
+
+# The longest name of a step, and a little.
+_NAME_WIDTH: Final = 20
 
 
 class Screen(Protocol):
@@ -68,7 +71,7 @@ class Lines:
 
     def begin(self, step: Step) -> None:
         """See ``Screen.begin``."""
-        self._console.print(f"{step.name:<10} {step.title}", markup=False)
+        self._console.print(f"{step.name:<{_NAME_WIDTH}} {step.title}", markup=False)
 
     def advance(self, done: int, total: int) -> None:
         """See ``Screen.advance``."""
@@ -76,11 +79,11 @@ class Lines:
 
     def end(self, step: Step, seconds: float) -> None:
         """See ``Screen.end``."""
-        self._console.print(f"{step.name:<10} done in {seconds:.1f} s", markup=False)
+        self._console.print(f"{step.name:<{_NAME_WIDTH}} done in {seconds:.1f} s", markup=False)
 
     def fail(self, step: Step, log: Path) -> None:
         """See ``Screen.fail``."""
-        self._console.print(f"{step.name:<10} failed; its log is {log}", markup=False)
+        self._console.print(f"{step.name:<{_NAME_WIDTH}} failed; its log is {log}", markup=False)
 
 
 class Bars:
@@ -89,7 +92,7 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.fields[step]:<10}", markup=False),
+            TextColumn(f"{{task.fields[step]:<{_NAME_WIDTH}}}", markup=False),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TimeElapsedColumn(),
@@ -124,8 +127,10 @@ class Bars:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
-        self._console.print(f"{step.name:<10} {step.title}: {seconds:.1f} s", markup=False)
+        self._console.print(
+            f"{step.name:<{_NAME_WIDTH}} {step.title}: {seconds:.1f} s", markup=False
+        )
 
     def fail(self, step: Step, log: Path) -> None:
         """See ``Screen.fail``."""
-        self._console.print(f"{step.name:<10} failed; its log is {log}", markup=False)
+        self._console.print(f"{step.name:<{_NAME_WIDTH}} failed; its log is {log}", markup=False)

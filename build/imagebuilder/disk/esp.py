@@ -3,6 +3,7 @@
 Made by mkfs.vfat (dosfstools) and mtools, so it needs no root and no mount. Serial number and
 times are given, so two builds are equal. The loader is gptboot.efi: FreeBSD's loader.efi takes no
 notice of which slot is to boot. How the firmware finds the partition is the matter of the table.
+Another label and other files make any small FAT partition, such as the one for answers on a stick.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ FILES_MAX: Final = 64
 # FAT counts years from 1980 in 7 bits.
 _EPOCH_MIN: Final = 315_532_800
 _EPOCH_MAX: Final = 4_354_819_199
+_LABEL: Final = re.compile(r"[A-Z0-9]{1,11}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # FAT12, FAT16 and FAT32 hold so much with clusters that every firmware reads.
 _FAT12_MAX: Final = 8 * MIB
@@ -45,6 +47,8 @@ class Esp:
     seed: str
     # Where each file goes, such as "EFI/BOOT/BOOTX64.EFI", and where its bytes are.
     files: Mapping[str, Path] = field(default_factory=dict)
+    # What people see; the serial number depends on it too.
+    label: str = LABEL
 
     def __post_init__(self) -> None:
         """Raise ``UsageError`` for what FAT cannot hold."""
@@ -55,6 +59,8 @@ class Esp:
                 f"the EFI partition cannot have {self.size_bytes} bytes",
                 "choose whole MiB from 1 to 512 in image/image.toml",
             )
+        if not _LABEL.fullmatch(self.label):
+            raise UsageError(f"FAT has no label {self.label!r}", "use 1 to 11 of A-Z and 0-9")
         if len(self.files) > FILES_MAX:
             raise UsageError(f"{len(self.files)} files are too many", f"at most {FILES_MAX}")
         _check_paths(self.files)
@@ -118,9 +124,10 @@ class _Tools:
 
 
 def _format_words(esp: Esp) -> tuple[str, ...]:
-    serial = guid_from_seed(esp.seed, "efi volume").int & 0xFFFFFFFF
+    serial = guid_from_seed(esp.seed, f"{esp.label.lower()} volume").int & 0xFFFFFFFF
     # --invariant comes first: it sets a serial number of its own.
-    return ("--invariant", "-F", str(_fat_bits(esp.size_bytes)), "-n", LABEL, "-i", f"{serial:08x}")
+    bits = str(_fat_bits(esp.size_bytes))
+    return ("--invariant", "-F", bits, "-n", esp.label, "-i", f"{serial:08x}")
 
 
 def _fat_bits(size_bytes: int) -> int:

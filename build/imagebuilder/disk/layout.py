@@ -1,4 +1,4 @@
-"""The layout of an appliance's disk: which partitions, of which types, in which order.
+"""The layout of a disk: which partitions an appliance has, or the stick that installs one.
 
 Pure. Order and types are those that were proved to boot on real FreeBSD under BIOS and UEFI:
 the loader knows its slot by the partition index 3 or 4, and gptboot takes only freebsd-ufs
@@ -19,6 +19,7 @@ from imagebuilder.disk.partitions import (
     GIB,
     KIB,
     MIB,
+    MS_BASIC_DATA,
     Partition,
 )
 from maculaos.errors import UsageError
@@ -31,6 +32,10 @@ ESP: Final = "efi"
 SLOTS: Final = ("slotA", "slotB")
 CFG: Final = "cfg"
 DATA: Final = "data"
+# Of the stick: names that no appliance has, so that neither takes the other's root for its own.
+INSTALLER: Final = "installer"
+SYSTEM: Final = "system"
+SEED: Final = "seed"
 
 # pmbr loads at most 545 KB of freebsd-boot into low memory.
 BOOT_BYTES: Final = 512 * KIB
@@ -79,6 +84,32 @@ def appliance_partitions(sizes: Sizes) -> tuple[Partition, ...]:
     """
     slot_a, slot_b = SLOTS
     return (
+        *_starting(sizes),
+        _large(slot_a, FREEBSD_UFS, sizes.slot_bytes, BOOTME),
+        _large(slot_b, FREEBSD_UFS, sizes.slot_bytes),
+        _large(CFG, _OTHER, sizes.cfg_bytes),
+        # The last one, so that nothing is in the way of its growth.
+        _large(DATA, _OTHER, sizes.data_bytes),
+    )
+
+
+def stick_partitions(sizes: Sizes, seed_bytes: int) -> tuple[Partition, ...]:
+    """The partitions of a stick that installs an appliance with these sizes, numbered from 1.
+
+    The installer boots. The system is what it copies; the seed is for who installs, and ordinary
+    computers show a partition of its type.
+    """
+    return (
+        *_starting(sizes),
+        _large(INSTALLER, FREEBSD_UFS, sizes.slot_bytes, BOOTME),
+        _large(SYSTEM, FREEBSD_UFS, sizes.slot_bytes),
+        _large(SEED, MS_BASIC_DATA, seed_bytes),
+    )
+
+
+def _starting(sizes: Sizes) -> tuple[Partition, ...]:
+    """What firmware starts from, BIOS and UEFI."""
+    return (
         Partition(
             name=BOOT,
             kind=FREEBSD_BOOT,
@@ -86,11 +117,6 @@ def appliance_partitions(sizes: Sizes) -> tuple[Partition, ...]:
             alignment_bytes=_BOOT_ALIGNMENT_BYTES,
         ),
         Partition(name=ESP, kind=EFI_SYSTEM, size_bytes=sizes.esp_bytes),
-        _large(slot_a, FREEBSD_UFS, sizes.slot_bytes, BOOTME),
-        _large(slot_b, FREEBSD_UFS, sizes.slot_bytes),
-        _large(CFG, _OTHER, sizes.cfg_bytes),
-        # The last one, so that nothing is in the way of its growth.
-        _large(DATA, _OTHER, sizes.data_bytes),
     )
 
 

@@ -36,6 +36,7 @@ FREEBSD_BOOT: Final = UUID("83bd6b9d-7f41-11dc-be0b-001560b84f0f")
 FREEBSD_UFS: Final = UUID("516e7cb6-6ecf-11d6-8ff8-00022d09712b")
 FREEBSD_SWAP: Final = UUID("516e7cb5-6ecf-11d6-8ff8-00022d09712b")
 EFI_SYSTEM: Final = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+MS_BASIC_DATA: Final = UUID("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7")
 
 # Attribute bits that gptboot(8) reads and writes.
 BOOTME: Final = 1 << 59

@@ -2,6 +2,7 @@
 
 gptboot and boot2 follow no symbolic link and read at most 128 MiB of a file (the UFS reader in
 FreeBSD's stand/). The loader, which can do more, loads the kernel: that is only looked for.
+So is what a system cannot do its work without, once it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from imagebuilder.filesystem.problems import in_one_line
 from maculaos.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from imagebuilder.filesystem.tree import Tree
 
@@ -29,6 +30,15 @@ def require_bootable(tree: Tree, arch: str, sizes: Mapping[str, int]) -> None:
     if problems:
         what = f"this tree would not boot: {in_one_line(problems)}"
         raise UsageError(what, "see image/prune.toml, the overlays, and the release's sets")
+
+
+def require_files(tree: Tree, paths: Iterable[str]) -> None:
+    """Raise ``UsageError`` with those of ``paths`` that are not in ``tree``."""
+    there = {entry.path for entry in tree.entries}
+    missing = [f"there is no {path}" for path in paths if path not in there]
+    if missing:
+        what = f"this tree would not do its work: {in_one_line(missing)}"
+        raise UsageError(what, "see image/prune.toml, the overlays, and image/packages.toml")
 
 
 def _problems(tree: Tree, arch: str, sizes: Mapping[str, int]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from imagebuilder.steps.release import components_of_sets
 from imagebuilder.steps.software import components_in
 from imagebuilder.steps.system import SIZES, SLOT, USAGE
 from imagebuilder.steps.workshop import read_json, write_json
+from imagebuilder.system import product_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +57,10 @@ def seal(workshop: Workshop, site: Site) -> None:
     """Sizes, checksums of every file of the image, and the signature over them."""
     order = workshop.order
     files = dict(_shipped(order, site))
+    product = product_of(order)
     content = {
-        "system": read_json(site.of("tree") / SIZES),
-        "slot": read_json(site.of("slot") / USAGE),
+        "system": read_json(site.of(product.step("tree")) / SIZES),
+        "slot": read_json(site.of(product.step("slot")) / USAGE),
         "files": {path.name: path.stat().st_size for path, _ in files.values()},
     }
     sizes = site.folder / f"{order.stem}.sizes.json"

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from imagebuilder.entries import Entry, Kind
+from imagebuilder.overlays import LINK_MODE
 from imagebuilder.packages import sbom, wheelhouse
 from imagebuilder.packages.crossbuild import CrossBuilder, CrossTarget
 from imagebuilder.packages.lockfile import on_freebsd, parse_lock
@@ -18,6 +20,7 @@ from imagebuilder.release.index import write_index
 from imagebuilder.release.source import is_url
 from imagebuilder.steps.repositories import KeepingFetcher, ServerFetcher, Stock
 from imagebuilder.steps.workshop import read_json, write_json
+from imagebuilder.system import PYTHON
 from maculaos.errors import UsageError
 from maculaos.host.commands import CommandFailed
 
@@ -111,10 +114,19 @@ def gather(workshop: Workshop, site: Site) -> None:
     shelf = Shelf(repository, location, order.wheels, workshop.store)
     done = provision(shelf, wanted.selection.wanted, wanted.division, wanted.settings, made)
     _tell(done, site)
-    write_index(site.folder / ENTRIES, done.installation.entries)
+    entries = done.installation.entries
+    write_index(site.folder / ENTRIES, [*entries, *_python_name(entries, wanted.settings)])
     accounts = {"users": done.installation.users, "groups": done.installation.groups}
     write_json(site.folder / ACCOUNTS, accounts)
     write_json(site.folder / COMPONENTS, [asdict(one) for one in done.components])
+
+
+def _python_name(entries: Sequence[Entry], settings: PythonSettings) -> list[Entry]:
+    """The name without a version that our scripts start Python by; no package of Python has it."""
+    version = settings.target.version
+    if any(entry.path == PYTHON for entry in entries):
+        return []
+    return [Entry(path=PYTHON, kind=Kind.SYMLINK, mode=LINK_MODE, target=f"python{version}")]
 
 
 def _fetch_wheels(order: Order, pure: Sequence[Locked], site: Site) -> None:

@@ -11,7 +11,7 @@ from imagebuilder import sysctls
 from imagebuilder.entries import Entry, Kind
 from imagebuilder.filesystem import accounts as numbers
 from imagebuilder.filesystem import sizes
-from imagebuilder.filesystem.bootable import require_bootable
+from imagebuilder.filesystem.bootable import require_bootable, require_files
 from imagebuilder.filesystem.linkage import require_linkage
 from imagebuilder.filesystem.mtree import write_spec
 from imagebuilder.filesystem.prune import PruneRules, Rule, parse_rules, prune
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from imagebuilder.builder import Site
     from imagebuilder.order import Order
     from imagebuilder.steps.workshop import Workshop
+    from imagebuilder.system import System
 
 TREE: Final = "tree.jsonl"
 LAYERS: Final = "layers.json"
@@ -47,18 +48,18 @@ _SETTINGS: Final = ("etc/sysctl.conf", "etc/sysctl.conf.local", "boot/loader.con
 _SETTINGS_FOLDERS: Final = ("etc/sysctl.kld.d/", "boot/loader.conf.d/")
 
 
-def read_overlays(workshop: Workshop, site: Site) -> None:
-    """``NAME.jsonl`` for each overlay."""
+def read_overlays(system: System, workshop: Workshop, site: Site) -> None:
+    """``NAME.jsonl`` for each overlay that only this system has."""
     order = workshop.order
-    for name in order.recipe.contents.overlays:
+    for name in system.overlays:
         entries = read_overlay(order.checkout / "overlays" / name, workshop.store)
         write_index(site.folder / f"{name}.jsonl", entries)
 
 
-def make_tree(workshop: Workshop, site: Site) -> None:
+def make_tree(system: System, workshop: Workshop, site: Site) -> None:
     """The tree of a slot, checked: its entries, their layers, its mtree text, its sizes."""
     order = workshop.order
-    tree = merge(_layers(workshop, site))
+    tree = merge(_layers(system, workshop, site))
     tree = _with_accounts(tree, workshop, site)
     tree, report = prune(tree, _rules(order), sizes.measure(tree))
     for removed in report.removed:
@@ -68,19 +69,20 @@ def make_tree(workshop: Workshop, site: Site) -> None:
     # Before the templates: they take no room, and would be told as the owners of what they share.
     measured = sizes.measure(tree)
     require_bootable(tree, order.arch, measured)
+    require_files(tree, system.wanted)
     parts = sizes.parts(tree, measured)
     tree = _laid_out(tree, workshop)
     write_index(site.folder / TREE, tree.entries)
     write_json(site.folder / LAYERS, dict(tree.layer_of))
     (site.folder / SIZES).write_text(sizes.to_json(parts))
     spec = write_spec(tree.entries, order.revision.committed_at)
-    (site.folder / f"{order.stem}.mtree").write_text(spec)
+    (site.folder / f"{system.stem}.mtree").write_text(spec)
 
 
-def write_slot(workshop: Workshop, site: Site) -> None:
+def write_slot(system: System, workshop: Workshop, site: Site) -> None:
     """The file system of a slot, and how full it is."""
     order = workshop.order
-    tree = tree_in(site.of("tree"))
+    tree = tree_in(site.of(system.step("tree")))
     usage = write_ufs(
         tree,
         numbers.parse_accounts(_text(tree, USERS), _text(tree, GROUPS)),
@@ -96,14 +98,14 @@ def tree_in(folder: Path) -> Tree:
     return Tree(tuple(entries_in(folder / TREE)), read_json(folder / LAYERS))
 
 
-def _layers(workshop: Workshop, site: Site) -> Iterator[Layer]:
+def _layers(system: System, workshop: Workshop, site: Site) -> Iterator[Layer]:
     order = workshop.order
     for name in order.recipe.release.sets:
         yield Layer(name, entries_in(site.of("unpack") / f"{name}.jsonl"))
     if order.has_packages:
         yield Layer("packages", entries_in(site.of("packages") / ENTRIES))
-    for name in order.recipe.contents.overlays:
-        yield Layer(f"overlay {name}", entries_in(site.of("overlays") / f"{name}.jsonl"))
+    for upper in system.uppers:
+        yield Layer(upper.title, entries_in(site.of(upper.step) / upper.file))
     yield Layer("identity", _identity(workshop))
 
 

@@ -34,3 +34,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Yard:
     yard = Yard.make(tmp_path_factory.mktemp("built"))
     yard.build(yard.order(packages=str(yard.folder / "repository")))
     return yard
+
+
+@pytest.fixture(scope="session")
+def stick(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """A yard with a stick in it that installs the same system; nobody changes it."""
+    yard = Yard.make(tmp_path_factory.mktemp("stick"))
+    yard.build(yard.stick())
+    return yard

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
+import diskreader
 import imageyard
 import smallrelease
+from diskreader import SECTOR, file_system, run
 from imagebuilder.disk.layout import SLOTS
 from imagebuilder.disk.signature import load_public_key
 from imagebuilder.entries import Kind
@@ -24,18 +21,9 @@ from imagebuilder.steps.system import tree_in
 from imageyard import STEM, TIME_S, Yard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from imagebuilder.filesystem.tree import Tree
-
-SECTOR = 512
-ENVIRONMENT = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin", "MTOOLS_SKIP_CHECK": "1", "LC_ALL": "C"}
-
-
-def run(*argv: str) -> bytes:
-    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, check=True, timeout=60)
-    return done.stdout
 
 
 def disk_of(yard: Yard) -> Path:
@@ -47,35 +35,14 @@ def tree_of(yard: Yard) -> Tree:
 
 
 def partition(yard: Yard, number: int) -> bytes:
-    """The bytes of a partition, where sgdisk says that it lies."""
-    disk = disk_of(yard)
-    said = run("sgdisk", f"--info={number}", str(disk)).decode()
-    first, last = (int(re.search(rf"{word} sector: (\d+)", said)[1]) for word in ("First", "Last"))  # type: ignore[index]  # sgdisk says both
-    with disk.open("rb") as file:
-        file.seek(first * SECTOR)
-        return file.read((last - first + 1) * SECTOR)
-
-
-def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    yield path, node
-    if node.is_dir() and not node.is_symlink():
-        for name, child in node.listdir().items():
-            if name not in (".", ".."):
-                yield from walk(child, f"{path}/{name}" if path else name)
-
-
-def file_system(content: bytes) -> dict[str, Any]:
-    """Every path of a UFS2 file system, by dissect.ffs."""
-    ffs = pytest.importorskip("dissect.ffs.ffs", reason="dissect.ffs is not installed")
-    return dict(walk(ffs.FFS(io.BytesIO(content)).root, ""))
+    return diskreader.partition(disk_of(yard), number)
 
 
 def test_sgdisk_finds_the_partitions_and_nothing_to_complain_of(built: Yard) -> None:
     disk = str(disk_of(built))
     assert b"No problems found" in run("sgdisk", "--verify", disk)
-    rows = re.findall(r"^ +(\d) .* (\w+)$", run("sgdisk", "--print", disk).decode(), re.MULTILINE)
-    assert rows == [
-        ("1", "boot"), ("2", "efi"), ("3", "slotA"), ("4", "slotB"), ("5", "cfg"), ("6", "data"),
+    assert [(row.number, row.name) for row in diskreader.rows(disk_of(built))] == [
+        (1, "boot"), (2, "efi"), (3, "slotA"), (4, "slotB"), (5, "cfg"), (6, "data"),
     ]  # fmt: skip
     assert b"0800000000000000" in run("sgdisk", "--info=3", disk)
     assert b"0000000000000000" in run("sgdisk", "--info=4", disk)
@@ -125,6 +92,7 @@ def test_sets_packages_wheel_overlay_and_identity_are_all_there(built: Yard) -> 
         *("usr/local/bin/macula", "usr/local/bin/reconciler", "usr/local/lib/macula/thing.py"),
     ):
         assert path in seen, path
+    assert seen["usr/local/bin/python3"].link == "python3.12"
     assert not any("__pycache__" in path for path in seen)
     assert seen["usr/local/etc/rc.d/node"].inode.di_mode & 0o7777 == 0o555
     assert seen["usr/local/sbin/macula-thing"].inode.di_mode & 0o7777 == 0o555

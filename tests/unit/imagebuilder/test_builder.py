@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,12 +100,24 @@ def test_a_step_that_fails_keeps_what_was_there_and_what_came_before(tmp_path: P
     assert not [path for path in (tmp_path / "steps").iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("left", [".new-first", ".old-first", "gone-step"])
+@pytest.mark.parametrize("left", [".new-first", ".old-first", ".new-other-step", "gone"])
 def test_what_a_killed_build_left_is_swept(tmp_path: Path, left: str) -> None:
     builder(tmp_path).run(jobs())
     (tmp_path / "steps" / left).mkdir()
     (tmp_path / "steps" / left / "file").write_text("half")
     assert builder(tmp_path).run(jobs()).done == ()
+    assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == ["first", "second"]
+
+
+def test_steps_of_another_family_stay_until_it_is_built(tmp_path: Path) -> None:
+    builder(tmp_path).run(jobs())
+    for name in ("other-gone", "gone"):
+        (tmp_path / "steps" / name).mkdir()
+    builder(tmp_path).run(jobs())
+    assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == [
+        "first", "other-gone", "second",
+    ]  # fmt: skip
+    replace(builder(tmp_path), family="other").run(())
     assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == ["first", "second"]
 
 

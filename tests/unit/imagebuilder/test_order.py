@@ -73,3 +73,23 @@ def test_the_commit_and_its_time_come_from_git(checkout: Path) -> None:
     refused = CommandFailed(log, 128, "fatal: not a git repository")
     with pytest.raises(UsageError, match="COMMIT= and EPOCH="):
         revision_of(checkout, ScriptedRunner({log: refused}))
+
+
+def test_a_profile_has_its_own_folder_and_names_and_shares_the_steps(checkout: Path) -> None:
+    plain, stick = (order(checkout, Wishes(profile=name)) for name in ("", "installer"))
+    assert stick.out == checkout / "var/image/installer"
+    assert stick.work == plain.work == checkout / "var/image/.build"
+    assert stick.stem == "maculaos-1.2.3-amd64-installer"
+    assert stick.system_stem == plain.stem
+    assert stick.system_seed == plain.seed != stick.seed
+
+
+@pytest.mark.parametrize("name", ["../x", "Installer", "a b", "x" * 17])
+def test_what_is_no_name_of_a_profile_is_refused(checkout: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is no profile"):
+        order(checkout, Wishes(profile=name))
+
+
+def test_an_installer_without_python_is_refused(checkout: Path) -> None:
+    with pytest.raises(UsageError, match="PKGS=none: the installer needs Python"):
+        order(checkout, Wishes(profile="installer", packages="none"))

@@ -58,6 +58,12 @@ def test_times_that_fat_does_not_have_are_refused(epoch: int) -> None:
         Esp(size_bytes=MIB, epoch=epoch, seed="")
 
 
+@pytest.mark.parametrize("label", ["", "seed", "A B", "X" * 12])
+def test_labels_that_fat_does_not_have_are_refused(label: str) -> None:
+    with pytest.raises(UsageError, match="FAT has no label"):
+        Esp(size_bytes=MIB, epoch=EPOCH, seed="", label=label)
+
+
 def test_files_that_do_not_fit_are_refused_before_a_tool_runs(tmp_path: Path) -> None:
     large = tmp_path / "loader"
     large.write_bytes(bytes(MIB // 2 + 1))

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from imagebuilder.disk.layout import BOOT_BYTES, SLOTS, Sizes, appliance_partitions
+from imagebuilder.disk.layout import (
+    BOOT_BYTES,
+    SLOTS,
+    Sizes,
+    appliance_partitions,
+    stick_partitions,
+)
 from imagebuilder.disk.partitions import BOOTME, FREEBSD_UFS, GIB, MIB, place
 from maculaos.errors import UsageError
 
@@ -27,6 +35,17 @@ def test_only_slots_can_be_taken_for_slots() -> None:
     partitions = appliance_partitions(Sizes(slot_bytes=MIB))
     assert [part.name for part in partitions if part.kind == FREEBSD_UFS] == list(SLOTS)
     assert [part.name for part in partitions if part.attributes & BOOTME] == [SLOTS[0]]
+
+
+def test_a_stick_starts_as_an_appliance_does_and_shares_no_other_name() -> None:
+    sizes = Sizes(slot_bytes=300 * MIB)
+    stick, appliance = stick_partitions(sizes, 8 * MIB), appliance_partitions(sizes)
+    assert stick[:2] == appliance[:2]
+    assert not {part.name for part in stick[2:]} & {part.name for part in appliance}
+    # gptboot starts the third, as it does the first slot; the copy beside it fits a slot.
+    for mine, theirs in zip(stick[2:4], appliance[2:4], strict=True):
+        assert replace(mine, name=theirs.name) == theirs
+    assert [part.name for part in stick if part.kind == FREEBSD_UFS] == ["installer", "system"]
 
 
 def test_boot_partition_is_below_the_limit_of_pmbr() -> None:

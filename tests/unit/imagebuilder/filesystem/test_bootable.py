@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.entries import Entry, Kind
-from imagebuilder.filesystem.bootable import READ_MOST, require_bootable
+from imagebuilder.filesystem.bootable import READ_MOST, require_bootable, require_files
 from imagebuilder.filesystem.tree import Layer, Tree, merge
 from maculaos.errors import UsageError
 
@@ -40,3 +40,11 @@ def test_a_link_that_gptboot_does_not_follow_is_named() -> None:
 def test_a_loader_that_is_too_large_is_named() -> None:
     with pytest.raises(UsageError, match=r"boot/loader\.efi has more than the 128 MiB"):
         require_bootable(tree(*LOADERS), "amd64", {"boot/loader.efi": READ_MOST + 1})
+
+
+def test_what_a_system_cannot_work_without_is_named() -> None:
+    there = tree("boot/pmbr", links=("usr/local/bin/python3",))
+    require_files(there, ("boot/pmbr", "usr/local/bin/python3"))
+    require_files(there, ())
+    with pytest.raises(UsageError, match=r"there is no boot/gptboot; there is no x"):
+        require_files(there, ("boot/gptboot", "boot/pmbr", "x"))
