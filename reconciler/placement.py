@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from jails.naming import derive_address
 from jails.spec import Forward, Isolation, Network, NetworkKind, SharedFolder
+from maculaos.addresses import Address, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.spec import Listen
+    from reconciler.specs.spec import Listen
 
 NODE_SOCKET: Final = "control.sock"
 # As a program in a jail of its own sees them.
@@ -59,6 +60,24 @@ class OwnNetwork:
             for jail in sharing
         }
 
+    def contested(self, listens: Mapping[str, Listen]) -> Mapping[str, str]:
+        """By jail, why nothing can be forwarded to it: another wants the same port of the uplink.
+
+        Jails that listen on two addresses of the machine do not meet there, but the uplink
+        forwards a port whatever the address.
+        """
+        wanting: defaultdict[Forward, list[str]] = defaultdict(list)
+        for jail, listen in sorted(listens.items()):
+            for forward in _forwards(self, listen):
+                wanting[forward].append(jail)
+        return {
+            jail: f"port {forward.port} of {forward.interface} is also wanted by"
+            f" {', '.join(each for each in jails if each != jail)}; give it another listen.port"
+            for forward, jails in wanting.items()
+            if len(jails) > 1
+            for jail in jails
+        }
+
     def network_of(self, jail: str) -> Network:
         """The jail's network; there is a way out only where there is an uplink."""
         return Network(
@@ -88,8 +107,10 @@ class Placement:
 
     def obstacle(self, listen: Listen) -> str:
         """Why a node that listens there could not be reached; empty if it can."""
-        if self.own_network is None or self.own_network.uplink or is_local(listen.address):
+        if self.own_network is None or is_local(listen.address):
             return ""
+        if self.own_network.uplink:
+            return _obstacle_of_family(self.advertised(listen))
         return (
             f"it listens on {listen.address}, and nothing leads from there into its own network;"
             " name the interface in network.uplink of the reconciler's settings, or let it listen"
@@ -99,6 +120,18 @@ class Placement:
     def bound(self, jail: str, listen: Listen) -> str:
         """The address that the node in that jail binds."""
         return listen.address if self.own_network is None else self.own_network.address_of(jail)
+
+    def advertised(self, listen: Listen) -> tuple[str, ...]:
+        """What the node is to tell others to dial; empty: the address that it binds.
+
+        In a network of its own that address means nothing to other machines, and what the spec
+        says means nothing where no uplink leads in.
+        """
+        if self.own_network is None:
+            return listen.advertise
+        if is_local(listen.address):
+            return ()
+        return listen.advertise or (str(Address(listen.address, listen.port)),)
 
     def isolation(
         self, jail: str, mounts: Iterable[SharedFolder], listen: Listen | None = None
@@ -122,6 +155,16 @@ def socket_path(run_dir: Path, node: str) -> Path:
 def is_local(address: str) -> bool:
     """Whether only this machine reaches what listens there."""
     return address.startswith(_LOOPBACK)
+
+
+def _obstacle_of_family(advertised: Iterable[str]) -> str:
+    """Own networks are of IPv4, and nothing translates."""
+    if not all(":" in parse_address(each).host for each in advertised):
+        return ""
+    return (
+        f"others are told to dial {', '.join(advertised)}, and only IPv4 leads into its own"
+        " network; let it listen on, or advertise, an IPv4 address of this machine"
+    )
 
 
 def _forwards(own: OwnNetwork, listen: Listen | None) -> Iterable[Forward]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from jails.keeper.records import JailDirectory
 from jails.namespaces import abilities as namespaces
-from jails.namespaces.runtime import NamespaceRuntime
+from jails.namespaces.enclosure import EnclosureSettings
+from jails.namespaces.runtime import NamespaceRuntime, NamespaceSettings
 from jails.process import ProcessRuntime
 from jails.runtime import Runtime
 from maculaos.errors import UsageError
@@ -125,7 +126,8 @@ class _Site:
     def __init__(self, settings: ReconcilerSettings, clock: Clock, trials: Trials | None) -> None:
         self._jails = settings.state_dir / "jails"
         self._clock = clock
-        self._trials = trials_on(sys.platform) if trials is None else trials
+        own = trials_on(sys.platform, private=private_folders(settings))
+        self._trials = own if trials is None else trials
         self._offers: dict[str, Offer] = {}
         self._opened: dict[str, Runtime] = {}
         self._on_record = _read_record(settings.state_dir / RECORD_NAME)
@@ -172,10 +174,13 @@ class _Site:
         return self._opened[name]
 
 
-def trials_on(system: str, freebsd: CommandRunner | None = None) -> Trials:
+def trials_on(
+    system: str, freebsd: CommandRunner | None = None, private: tuple[Path, ...] = ()
+) -> Trials:
     """How to try each runtime on a machine with that ``sys.platform``.
 
-    ``freebsd`` runs the commands of a FreeBSD that is not this machine.
+    ``freebsd`` runs the commands of a FreeBSD that is not this machine. ``private`` are folders
+    that a jail must not see, even where they lie in what it is shown of the machine's system.
     """
     trials: dict[str, Callable[[], Offer]] = {
         "jail": partial(_elsewhere, "jail", "jails", "FreeBSD", system),
@@ -185,7 +190,7 @@ def trials_on(system: str, freebsd: CommandRunner | None = None) -> Trials:
     if system.startswith("freebsd"):
         trials["jail"] = partial(_try_jail, freebsd)
     if system == "linux":
-        trials["namespaces"] = _try_namespaces
+        trials["namespaces"] = partial(_try_namespaces, private)
     return trials
 
 
@@ -200,10 +205,17 @@ def _try_jail(runner: CommandRunner | None) -> Offer:
     return Offer(candidate, partial(FreeBsdRuntime, runner=runner, abilities=found))
 
 
-def _try_namespaces() -> Offer:
+def private_folders(settings: ReconcilerSettings) -> tuple[Path, ...]:
+    """What is the reconciler's own, or a secret of nodes or of the realm."""
+    folders = (settings.state_dir, settings.run_dir, settings.credentials_dir, settings.realm_dir)
+    return tuple(folder for folder in folders if folder is not None)
+
+
+def _try_namespaces(private: tuple[Path, ...]) -> Offer:
     found = namespaces.probe(SystemRunner({"PATH": namespaces.SEARCH_PATH, "LANG": "C.UTF-8"}))
     candidate = Candidate("namespaces", not found.obstacle, found.statement())
-    return Offer(candidate, partial(NamespaceRuntime, abilities=found))
+    wanted = NamespaceSettings(enclosure=EnclosureSettings(private=private))
+    return Offer(candidate, partial(NamespaceRuntime, settings=wanted, abilities=found))
 
 
 def _try_process() -> Offer:

@@ -97,6 +97,11 @@ def _view_argv(view: View) -> Iterable[str]:
     for file in view.hidden_files:
         yield from ("--ro-bind", "/dev/null", file)
     yield from ("--proc", "/proc", "--dev", "/dev")
+    # What is shared in memory; bwrap's own folder for it has no bound.
+    yield from ("--perms", "1777", "--size", str(view.scratch_bytes), "--tmpfs", "/dev/shm")  # noqa: S108  # of the jail
+    # The kernel asks for no capability where root writes its settings (sysctl(7), core(5)), and
+    # the program may have root's number.
+    yield from ("--remount-ro", "/proc", "--remount-ro", "/dev")
     yield from ("--bind", view.data, DATA)
     yield from _entries_argv(view.mounts)
     if not whole:

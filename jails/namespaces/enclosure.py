@@ -1,29 +1,32 @@
 """The surroundings of a jail made of namespaces: what is made for it, and what its keeper runs.
 
-[ip netns exec NAME] [join GROUP] [prlimit ...] bwrap ... -- [setpriv ...] COMMAND
+[ip netns exec NAME] [join GROUP] [prlimit ...] keyless bwrap ... -- [setpriv ...] COMMAND
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jails.keeper.records import JailDirectory
-from jails.namespaces import accounts, ip, limits
+from jails.keeper.records import JailDirectory, place_of
+from jails.namespaces import accounts, ip, keyless, limits
 from jails.namespaces.admission import refuse_unsupported
 from jails.namespaces.bwrap import DATA, Bind, Rights, View, bwrap_argv
 from jails.namespaces.groups import ControlGroups, join_argv
 from jails.namespaces.naming import Naming
 from jails.namespaces.network import NetworkMaker
 from jails.namespaces.record import Record, delete_record, read_record, write_record
-from jails.namespaces.system import secrets_of, system_of
+from jails.namespaces.system import hidden_of, system_of
 from jails.runtime import JailError, is_jail_name
-from jails.spec import NetworkKind
+from jails.spec import Network, NetworkKind
 from maculaos.host.commands import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from jails.namespaces.abilities import Abilities
     from jails.spec import JailSpec
@@ -36,6 +39,16 @@ _TO_CHANGE_USER = ("CAP_SETUID", "CAP_SETGID", "CAP_DAC_READ_SEARCH")
 _IN_OWN_NETWORK = ("CAP_NET_BIND_SERVICE",)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnclosureSettings:
+    """What every jail under one root has in common."""
+
+    # Each folder in memory that a jail has for scratch (/tmp and the like) holds at most this.
+    scratch_bytes: int = 256 * 1024 * 1024
+    # Folders of the host that no jail sees, wherever they lie.
+    private: tuple[Path, ...] = ()
+
+
 class NamespaceEnclosure:
     """An ``Enclosure`` of Linux namespaces for the jails under ``root``."""
 
@@ -45,12 +58,12 @@ class NamespaceEnclosure:
         abilities: Abilities,
         runner: CommandRunner,
         clock: Clock,
-        scratch_bytes: int,
+        settings: EnclosureSettings,
     ) -> None:
         self._root = root
         self._abilities = abilities
         self._run = runner.run
-        self._scratch_bytes = scratch_bytes
+        self._settings = settings
         self._naming = Naming(root)
         self._network = NetworkMaker(runner, abilities, clock) if abilities.has_network else None
         top = abilities.groups
@@ -78,11 +91,12 @@ class NamespaceEnclosure:
             return frozenset(each.name for each in directories if not self._is_whole(each))
 
     def mend(self, directory: JailDirectory) -> None:
-        """See ``Enclosure.mend``: what the host forwards."""
+        """See ``Enclosure.mend``: what joins its network to the host's."""
         record = read_record(directory)
-        if self._network is not None and record is not None and record.has_table:
+        if self._network is not None and record is not None and record.network.bridge:
             with _blaming(directory.name):
-                self._network.mend(self._naming.of(directory.name))
+                labels = self._naming.of(directory.name)
+                self._network.mend(directory.name, labels, record.network, record.forwards)
 
     def own(self, spec: JailSpec, directory: JailDirectory) -> None:
         """See ``Enclosure.own``."""
@@ -97,9 +111,9 @@ class NamespaceEnclosure:
         isolation = spec.isolation
         is_vnet = isolation.network.kind is NetworkKind.VNET
         record = Record(
-            bridge=isolation.network.bridge if is_vnet else "",
-            address=isolation.network.address if is_vnet else "",
-            has_table=is_vnet and bool(isolation.network.gateway),
+            network=isolation.network if is_vnet else Network(),
+            forwards=isolation.forwards if is_vnet else (),
+            folders=tuple(_folders(each.source for each in isolation.mounts)),
             release=isolation.hooks.release,
         )
         write_record(directory, record)
@@ -118,7 +132,7 @@ class NamespaceEnclosure:
         labels, record = self._naming.of(directory.name), read_record(directory)
         with _blaming(directory.name):
             if self._network is not None:
-                self._network.take_away(labels, record.bridge if record else "")
+                self._network.take_away(labels, record.network if record else Network())
             if self._groups is not None:
                 self._groups.take_away(labels.place)
             for command in record.release if record else ():
@@ -136,7 +150,7 @@ class NamespaceEnclosure:
         for command in isolation.hooks.prepare:
             self._run(*command)
         if isolation.network.kind is NetworkKind.VNET and self._network is not None:
-            self._network.make(spec.name, labels, isolation)
+            self._network.make(spec.name, labels, isolation.network, isolation.forwards)
         controllers = self._abilities.controllers
         if self._groups is not None and limits.used_controllers(isolation.limits, controllers):
             self._groups.make(labels.place, isolation.limits, controllers)
@@ -159,6 +173,7 @@ class NamespaceEnclosure:
             *limits.prlimit_argv(
                 tools.get("prlimit", ""), isolation.limits, self._abilities.controllers
             ),
+            *keyless.argv(),
             *bwrap_argv(tools["bwrap"], spec.name, view, rights, command),
         )
 
@@ -171,26 +186,28 @@ class NamespaceEnclosure:
     def _view(self, spec: JailSpec, directory: JailDirectory) -> View:
         root = spec.isolation.root
         names_hosts = spec.isolation.network.kind is NetworkKind.HOST
-        files, folders = secrets_of(root)
+        system = system_of(root, names_hosts=names_hosts)
+        files, folders = hidden_of(root, (self._root, *self._settings.private), system)
         return View(
-            system=system_of(root, names_hosts=names_hosts),
+            system=system,
             hidden_files=files,
             hidden_folders=folders,
             data=str(directory.data),
             mounts=tuple(
                 Bind(each.source, each.target, each.is_writable) for each in spec.isolation.mounts
             ),
-            scratch_bytes=self._scratch_bytes,
+            scratch_bytes=self._settings.scratch_bytes,
         )
 
     def _is_whole(self, directory: JailDirectory) -> bool:
         record = read_record(directory)
         if record is None:
             return False
-        if not record.bridge or self._network is None:
+        if any(_place(path) != place for path, place in record.folders):
+            return False
+        if not record.network.bridge or self._network is None:
             return True
-        labels = self._naming.of(directory.name)
-        return self._network.is_whole(labels, record.bridge, has_table=record.has_table)
+        return self._network.is_whole(self._naming.of(directory.name), record.network)
 
     def _addresses(self) -> Mapping[str, tuple[str, str]]:
         """Bridge and address of each jail that has them, by name."""
@@ -198,11 +215,25 @@ class NamespaceEnclosure:
             paths = (path for path in self._root.iterdir() if is_jail_name(path.name))
             records = {path.name: read_record(JailDirectory(path)) for path in paths}
             return {
-                name: (record.bridge, record.address)
+                name: (record.network.bridge, record.network.address)
                 for name, record in records.items()
-                if record is not None and record.bridge
+                if record is not None and record.network.bridge
             }
         return {}
+
+
+def _folders(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those of ``paths`` that are folders, with what tells each from another in its place."""
+    return ((path, place) for path in paths if (place := _place(path)))
+
+
+def _place(path: str) -> str:
+    """Empty if there is no folder."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return place_of(found) if stat.S_ISDIR(found.st_mode) else ""
 
 
 def _inside(text: str) -> str:

@@ -32,11 +32,18 @@ class Link:
     master: str = ""
     mac: str = ""
     is_up: bool = False
+    # With the length of their network.
+    addresses: tuple[str, ...] = ()
 
 
 def links_argv(ip: str) -> tuple[str, ...]:
     """List the interfaces of the host, for ``parse_links``."""
-    return (ip, "-json", "-details", "link", "show")
+    return (ip, "-json", "-details", "address", "show")
+
+
+def links_within_argv(ip: str, namespace: str) -> tuple[str, ...]:
+    """List the interfaces in a network namespace, for ``parse_links``."""
+    return (ip, "-netns", namespace, *links_argv(ip)[1:])
 
 
 def parse_links(text: str) -> Mapping[str, Link]:
@@ -52,17 +59,6 @@ def namespaces_argv(ip: str) -> tuple[str, ...]:
 def parse_namespaces(text: str) -> tuple[str, ...]:
     """Names; raises ``UnreadableAnswer``. Where there is none, ip(8) says nothing at all."""
     return tuple(str(_field(each, "name", text)) for each in _list(text))
-
-
-def addresses_argv(ip: str, interface: str) -> tuple[str, ...]:
-    """The addresses of one interface, for ``parse_addresses``."""
-    return (ip, "-json", "address", "show", "dev", interface)
-
-
-def parse_addresses(text: str) -> tuple[str, ...]:
-    """Addresses with the length of their network; raises ``UnreadableAnswer``."""
-    found = [info for each in _list(text) for info in each.get("addr_info", ())]
-    return tuple(f"{_field(i, 'local', text)}/{_field(i, 'prefixlen', text)}" for i in found)
 
 
 def add_bridge_argv(ip: str, name: str, mac: str) -> tuple[str, ...]:
@@ -93,6 +89,11 @@ def delete_argv(ip: str, name: str) -> tuple[str, ...]:
 def address_argv(ip: str, name: str, address: str) -> tuple[str, ...]:
     """Give an interface an address; it may have it already."""
     return (ip, "address", "replace", address, "dev", name, *_at_once(address))
+
+
+def drop_address_argv(ip: str, name: str, address: str) -> tuple[str, ...]:
+    """Take an address from an interface that has it."""
+    return (ip, "address", "delete", address, "dev", name)
 
 
 def default_routes_argv(ip: str, *, is_ipv6: bool) -> tuple[str, ...]:
@@ -166,7 +167,12 @@ def _link(said: dict[str, Any]) -> Link:
         master=str(said.get("master", "")),
         mac=str(said.get("address", "")),
         is_up="UP" in said.get("flags", ()),
+        addresses=tuple(map(_address, filter(None, said.get("addr_info", ())))),
     )
+
+
+def _address(said: dict[str, Any]) -> str:
+    return f"{_field(said, 'local', str(said))}/{_field(said, 'prefixlen', str(said))}"
 
 
 def _list(text: str) -> list[dict[str, Any]]:

@@ -21,9 +21,11 @@ IPV4: Final = "ip"
 IPV6: Final = "ip6"
 FAMILIES: Final = (IPV4, IPV6)
 _ADDRESS_TYPES = {IPV4: "ipv4_addr", IPV6: "ipv6_addr"}
-# Sets in the table of a jail: its bridge and address, and where it wants to be reached from.
+# Sets in the table of a jail: its bridge and address, where it wants to be reached from, and by
+# which ports.
 JAILS: Final = "jails"
 THROUGH: Final = "through"
+PORTS: Final = "ports"
 # Where netfilter translates destinations and sources: NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC.
 _BEFORE_ROUTING = -100
 _AFTER_ROUTING = 100
@@ -109,7 +111,7 @@ def _said(text: str, kind: str, *more: str) -> list[dict[str, Any]]:
 def _words(element: Any) -> tuple[str, ...]:
     """The words of one element; none for what we never write, such as ranges."""
     said = element.get("concat", ()) if isinstance(element, dict) else (element,)
-    is_plain = all(isinstance(word, str) for word in said)
+    is_plain = all(isinstance(word, str | int) for word in said)
     return tuple(map(str, said)) if is_plain else ()
 
 
@@ -165,6 +167,8 @@ def _contents(wanted: Ruleset) -> Iterator[dict[str, Any]]:
     through = {wanted.bridge, *(forward.interface for forward in wanted.forwards)}
     yield address_set(table, [(wanted.bridge, address)])
     yield named_set(table, THROUGH, ("ifname",), [(each,) for each in through])
+    ports = map(port_words, wanted.forwards)
+    yield named_set(table, PORTS, ("ifname", "inet_proto", "inet_service"), ports)
     yield chain(table, "arriving", "nat", "prerouting", _BEFORE_ROUTING)
     for forward in wanted.forwards:
         yield rule(table, "arriving", *_redirect(forward, address))
@@ -173,6 +177,11 @@ def _contents(wanted: Ruleset) -> Iterator[dict[str, Any]]:
         source = match("==", payload(wanted.family, "saddr"), address)
         way_out = match("!=", {"meta": {"key": "oifname"}}, wanted.bridge)
         yield rule(table, "leaving", source, way_out, {"masquerade": None})
+
+
+def port_words(forward: Forward) -> tuple[str, ...]:
+    """The element of the set ``PORTS`` that stands for a forward."""
+    return (forward.interface, forward.protocol, str(forward.port))
 
 
 def payload(protocol: str, field: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jails.namespaces import keyless
 from jails.namespaces.abilities import SEARCH_PATH, probe
-from jails.namespaces.enclosure import NamespaceEnclosure
+from jails.namespaces.enclosure import EnclosureSettings, NamespaceEnclosure
 from jails.namespaces.groups import join_argv
 from jails.namespaces.inside import Place, bounds_of, command_inside, first_inside, usage_of
 from jails.namespaces.limits import bounded_argv
@@ -33,8 +34,7 @@ class NamespaceSettings:
     """Bounds of the namespace runtime, and those of the keepers below it."""
 
     keeping: ProcessSettings = field(default_factory=ProcessSettings)
-    # Each folder in memory that a jail has for scratch (/tmp and the like) holds at most this.
-    scratch_bytes: int = 256 * 1024 * 1024
+    enclosure: EnclosureSettings = field(default_factory=EnclosureSettings)
 
 
 class NamespaceRuntime(ProcessRuntime):
@@ -53,7 +53,7 @@ class NamespaceRuntime(ProcessRuntime):
         self.abilities = abilities or probe(self._tools)
         self._naming = Naming(root.absolute())
         self._surroundings = NamespaceEnclosure(
-            root.absolute(), self.abilities, self._tools, clock, settings.scratch_bytes
+            root.absolute(), self.abilities, self._tools, clock, settings.enclosure
         )
         super().__init__(root, clock, settings.keeping, enclosure=self._surroundings)
 
@@ -90,6 +90,7 @@ class NamespaceRuntime(ProcessRuntime):
             first=first,
             account=(owner.st_uid, owner.st_gid),
             bounds=(
+                *keyless.argv(),
                 *(join_argv(group) if group is not None else ()),
                 *(bounded_argv(tool, *bounds_of(name, first)) if tool else ()),
             ),

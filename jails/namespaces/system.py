@@ -8,6 +8,7 @@ and everything else are left out.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ _SECRETS = (
     *("etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-", "etc/sudoers"),
     *("etc/ssh", "etc/ssl/private", "etc/sudoers.d", "etc/wireguard"),
 )
+_OPEN_FILE, _OPEN_FOLDER = stat.S_IROTH, stat.S_IROTH | stat.S_IXOTH
 # On many machines /etc/resolv.conf is a link to in here.
 _RESOLVER = Path("/run/systemd/resolve")
 
@@ -43,14 +45,59 @@ def system_of(root: Root, *, names_hosts: bool) -> tuple[Bind | Link, ...]:
     return (*_entries(base, _PARTS), *_software(), *resolver)
 
 
-def secrets_of(root: Root) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Files, and folders, of the system that a jail has no business with; as seen inside."""
-    base = Path(root.base)
-    if root.kind is RootKind.THICK:
-        return (), ()
-    found = [name for name in _SECRETS if (base / name).exists()]
-    folders = tuple(f"/{name}" for name in found if (base / name).is_dir())
-    return tuple(f"/{name}" for name in found if not (base / name).is_dir()), folders
+def hidden_of(
+    root: Root, private: Iterable[Path], system: Iterable[Bind | Link]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Files, and folders, of ``system`` that a jail has no business with; as seen inside.
+
+    The program may have root's number, and so root's files: of the configuration it sees what
+    everybody may read, and nothing that is known to be a secret. Of the folders ``private`` of the
+    host it sees nothing. Whoever hides a folder hides all in it, so none is within another.
+    """
+    files, folders = ([], []) if root.kind is RootKind.THICK else _secrets(Path(root.base))
+    hidden = {*folders, *_seen_at(private, system)}
+    outermost = [path for path in hidden if hidden.isdisjoint(path.parents)]
+    shown = {path for path in files if hidden.isdisjoint(path.parents)}
+    return tuple(map(str, sorted(shown))), tuple(map(str, sorted(outermost)))
+
+
+def _secrets(base: Path) -> tuple[list[Path], list[Path]]:
+    found = [base / name for name in _SECRETS if (base / name).exists()]
+    folders = [path for path in found if path.is_dir()]
+    files = [path for path in found if not path.is_dir()]
+    for top, below, names in os.walk(base / "etc"):
+        here = Path(top)
+        folders += [here / name for name in below if not _is_open(here / name, _OPEN_FOLDER)]
+        below[:] = [name for name in below if here / name not in folders]
+        files += [here / name for name in names if not _is_open(here / name, _OPEN_FILE)]
+    inside = Path("/")
+    return (
+        [inside / path.relative_to(base) for path in files],
+        [inside / path.relative_to(base) for path in folders],
+    )
+
+
+def _is_open(path: Path, everybody: int) -> bool:
+    """Whether everybody may read it; links are only names, and nothing else keeps a secret."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return True  # gone meanwhile
+    keeps_any = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return not keeps_any or mode & everybody == everybody
+
+
+def _seen_at(folders: Iterable[Path], system: Iterable[Bind | Link]) -> Iterator[Path]:
+    """Where a jail with that system would see some folders of the host, if at all."""
+    binds = [
+        (Path(each.source).resolve(), Path(each.target))
+        for each in system
+        if isinstance(each, Bind)
+    ]
+    for folder in (each.resolve() for each in folders if each.is_dir()):
+        for source, target in binds:
+            if folder.is_relative_to(source):
+                yield target / folder.relative_to(source)
 
 
 def _entries(base: Path, names: Iterable[str]) -> Iterator[Bind | Link]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -232,6 +233,32 @@ def test_whatever_happens_to_a_jail_is_mended(bench: Bench, machine: Machine) ->
             await until_looks(machine, running, lambda found: all_run(found, JAILS))
 
     asyncio.run(main())
+
+
+def test_a_deleted_socket_folder_comes_back_with_a_node_that_answers_in_it(bench: Bench) -> None:
+    async def main(machine: Machine) -> None:
+        revision = bench.upstream.commit(SPECS)
+        async with bench.running(machine.runtime(), DEADLINE_S) as running:
+            await running.applied(revision)
+            before = machine.pids()
+            shutil.rmtree(bench.root / "run" / "n1")
+            socket = bench.root / "run" / "n1" / "control.sock"
+            # Node and app each went on seeing the folder that is gone, until they were replaced.
+            await until_looks(
+                machine,
+                running,
+                lambda found: (
+                    all_run(found, JAILS)
+                    and socket.is_socket()
+                    and all(found[each].pid != before[each] for each in ("node-n1", "app-echo"))
+                ),
+            )
+            assert machine.pids()["node-n2"] == before["node-n2"]
+
+    with ExitStack() as held:
+        machine = held.enter_context(backend("namespaces", bench, held))
+        bench.configure(**machine.settings)
+        asyncio.run(main(machine))
 
 
 def test_next_reconciler_adopts_what_runs(bench: Bench, machine: Machine) -> None:

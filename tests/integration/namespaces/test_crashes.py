@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jailyard
 import namespaceyard
 from jails.namespaces.abilities import SEARCH_PATH
-from jails.namespaces.enclosure import NamespaceEnclosure
+from jails.namespaces.enclosure import EnclosureSettings, NamespaceEnclosure
 from jails.spec import Isolation
 from maculaos.host.clock import SystemClock
 from maculaos.host.commands import DEFAULT_TIMEOUT_S, SystemRunner
@@ -41,7 +41,7 @@ class MortalRunner:
 
 def enclosure(root: Path, changes: int) -> NamespaceEnclosure:
     return NamespaceEnclosure(
-        root, namespaceyard.abilities(), MortalRunner(changes), SystemClock(), 1 << 20
+        root, namespaceyard.abilities(), MortalRunner(changes), SystemClock(), EnclosureSettings()
     )
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import jails
 import jailyard
 import namespaceyard
+from jails.namespaces.enclosure import EnclosureSettings
+from jails.namespaces.inside import first_inside
+from jails.namespaces.runtime import NamespaceRuntime, NamespaceSettings
 from jails.runtime import JailError
 from jails.spec import (
     Hooks,
@@ -23,12 +29,23 @@ from jails.spec import (
     RootKind,
     SharedFolder,
 )
+from maculaos.host.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAIT = "import signal; signal.pause()"
 SCRATCH = ("/tmp", "/run", "/var/tmp")  # noqa: S108  # what the jail has of its own
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # likewise
+# add_key(2) of something, and then keyctl(2) to search the keyring of the user for it.
+KEYS = (
+    "import ctypes, platform\n"
+    "add, search = (248, 250) if platform.machine() == 'x86_64' else (217, 219)\n"
+    "call = ctypes.CDLL(None, use_errno=True).syscall\n"
+    "added = call(add, b'user', b'macula-test', b'x', 1, -4)\n"
+    "found = call(search, 10, -4, b'user', b'macula-test', 0)\n"
+    "print(added, found, ctypes.get_errno(), flush=True)\n"
+)
 
 
 @pytest.fixture
@@ -87,6 +104,57 @@ def test_a_jail_cannot_write_the_base(root: Path, folder: str) -> None:
     (line,) = run(root, code)
     assert line.startswith("refused"), line
     assert not Path(folder, "x").exists()
+
+
+def test_a_jail_cannot_change_the_kernel_that_it_shares(root: Path) -> None:
+    code = (
+        "import os\n"
+        "found = []\n"
+        "for top, folders, files in os.walk('/proc'):\n"
+        "    folders[:] = [] if top.split('/')[2:3] and top.split('/')[2].isdigit() else folders\n"
+        "    for file in files:\n"
+        "        try: os.close(os.open(os.path.join(top, file), os.O_WRONLY | os.O_NONBLOCK))\n"
+        "        except OSError: continue\n"
+        "        found.append(file)\n"
+        "print('writable:', sorted(set(found))[:9], flush=True)"
+    )
+    assert run(root, code) == ["writable: []"]
+
+
+def test_what_a_jail_keeps_in_memory_is_bounded(root: Path) -> None:
+    code = (
+        "import os\n"
+        f"sizes = [os.statvfs(d) for d in {(*SCRATCH, SHARED_MEMORY)!r}]\n"
+        "sizes = {s.f_blocks * s.f_frsize for s in sizes}\n"
+        "try: open('/dev/file', 'w'); how = 'wrote'\n"
+        "except OSError: how = 'refused'\n"
+        "print(sizes, how, flush=True)"
+    )
+    assert run(root, code) == [f"{{{EnclosureSettings().scratch_bytes}}} refused"]
+
+
+def test_a_jail_has_no_keyring_of_the_host(root: Path) -> None:
+    refused = f"-1 -1 {errno.ENOSYS}"
+    assert run(root, KEYS) == [refused]
+    if os.geteuid() == 0:
+        command = (sys.executable, "-I", "-S", "-c", KEYS)
+        assert namespaceyard.runtime_at(root).exec("n1", command).strip() == refused
+
+
+def test_a_jail_sees_no_folder_that_is_private_wherever_it_lies(root: Path) -> None:
+    # What is shown of the machine's system is shown from the folder of this package, too.
+    shown = Path(jails.__file__).parent / "freebsd"
+    wanted = NamespaceSettings(
+        keeping=jailyard.SETTINGS, enclosure=EnclosureSettings(private=(shown,))
+    )
+    runtime = NamespaceRuntime(root, SystemClock(), wanted, abilities=namespaceyard.abilities())
+    mount = SharedFolder(source=str(shown), target="/given")
+    code = (
+        f"import os; print(os.listdir({str(shown)!r}), len(os.listdir('/given')) > 1,"
+        f" flush=True)\n{WAIT}"
+    )
+    runtime.ensure(namespaceyard.jail("n1", code, Isolation(mounts=(mount,))))
+    assert namespaceyard.said(root, "n1") == ["[] True"]
 
 
 def test_a_jail_writes_its_data_and_its_own_scratch_only(root: Path) -> None:
@@ -281,3 +349,30 @@ def test_hooks_run_before_and_after(root: Path, tmp_path: Path) -> None:
     assert made.is_dir()
     runtime.stop("n1")
     assert not made.exists()
+
+
+def test_a_shared_folder_that_was_made_anew_is_seen_after_a_repair(
+    root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    mount = SharedFolder(source=str(folder), target="/shared")
+    spec = jailyard.idle(isolation=Isolation(mounts=(mount,)))
+    runtime = namespaceyard.runtime_at(root)
+    runtime.ensure(spec)
+    before = runtime.look()["n1"]
+    assert before.program_digest == spec.program_digest()
+    folder.rename(tmp_path / "former")
+    folder.mkdir()
+    (folder / "new").touch()
+    assert runtime.look()["n1"].program_digest == ""
+    runtime.ensure(spec)
+    after = runtime.look()["n1"]
+    assert after.program_digest == spec.program_digest()
+    assert after.pid != before.pid
+    assert list(Path(f"/proc/{_first(after.pid)}/root/shared").iterdir()) != []
+
+
+def _first(pid: int | None) -> int:
+    assert pid is not None
+    return first_inside("n1", pid)

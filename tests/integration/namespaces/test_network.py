@@ -169,26 +169,129 @@ def test_two_jails_meet_by_ipv6_as_soon_as_they_run(root: Path) -> None:
     namespaceyard.check_nothing_left(root)
 
 
-@pytest.mark.parametrize("what", ["pair", "bridge", "namespace", "table"])
-def test_damage_is_seen_and_repaired(root: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "is_kept"),
+    [
+        ("pair", False),
+        ("namespace", False),
+        ("bridge", True),
+        ("membership", True),
+        ("gateway", True),
+        ("table", True),
+    ],
+)
+def test_damage_is_seen_and_repaired_under_a_running_program_where_it_can_be(
+    root: Path, what: str, *, is_kept: bool
+) -> None:
     runtime = namespaceyard.runtime_at(root)
     spec = jailyard.idle(isolation=vnet(11, GATEWAY))
     runtime.ensure(spec)
-    assert runtime.look()["n1"].program_digest == spec.program_digest()
+    before = runtime.look()["n1"]
+    assert before.program_digest == spec.program_digest()
     labels = namespaceyard.labels_of(root)
     tool(
         *{
             "pair": ("ip", "link", "delete", "dev", labels.interfaces.host_interface),
             "bridge": ("ip", "link", "delete", "dev", BRIDGE),
+            "membership": ("ip", "link", "set", labels.interfaces.host_interface, "nomaster"),
+            "gateway": ("ip", "address", "flush", "dev", BRIDGE),
             "namespace": ("ip", "netns", "delete", labels.place),
             "table": ("nft", "delete", "table", "ip", labels.place),
         }[what]
     )
     assert runtime.look()["n1"].program_digest == ""
     runtime.ensure(spec)
-    assert runtime.look()["n1"].program_digest == spec.program_digest()
+    after = runtime.look()["n1"]
+    assert after.program_digest == spec.program_digest()
+    assert (after.pid == before.pid) is is_kept
     runtime.remove("n1")
     namespaceyard.check_nothing_left(root)
+
+
+def test_a_mended_network_carries_and_forwards_as_before(root: Path, outside: str) -> None:
+    forward = Forward(interface=outside, protocol="udp", port=7000, inner_port=4433)
+    runtime = namespaceyard.runtime_at(root)
+    spec = namespaceyard.jail("n1", ECHO, vnet(11, GATEWAY, (forward,)))
+    runtime.ensure(spec)
+    namespaceyard.said(root, "n1")
+    before = jailyard.pid_of(root)
+    tool("ip", "link", "delete", "dev", BRIDGE)
+    tool("nft", "delete", "table", "ip", namespaceyard.labels_of(root).place)
+    runtime.ensure(spec)
+    ask = (*jailyard.python(ASK), f"{OUTER_NETWORK}.1", "7000")
+    assert tool("ip", "netns", "exec", outside, *ask).strip() == f"{OUTER_NETWORK}.2"
+    assert jailyard.pid_of(root) == before
+
+
+def test_a_gateway_goes_with_the_last_jail_that_it_serves(root: Path) -> None:
+    runtime = namespaceyard.runtime_at(root)
+    moved = Network(
+        kind=NetworkKind.VNET, bridge=BRIDGE, address="10.79.0.12/24", gateway="10.79.0.1"
+    )
+    for name, isolation in (
+        ("n1", vnet(11, GATEWAY)),
+        ("n2", vnet(12, GATEWAY)),
+        ("n2", Isolation(network=moved)),
+    ):
+        runtime.ensure(jailyard.idle(name, isolation=isolation))
+    assert f"{GATEWAY}/24" in tool("ip", "address", "show", "dev", BRIDGE)
+    runtime.ensure(jailyard.idle("n1", isolation=vnet(11)))
+    held = tool("ip", "address", "show", "dev", BRIDGE)
+    assert f"{GATEWAY}/24" not in held
+    assert "10.79.0.1/24" in held
+
+
+def test_a_jail_that_changes_networks_leaves_nothing_of_the_former_one(root: Path) -> None:
+    runtime, other = namespaceyard.runtime_at(root), f"{BRIDGE}b"
+    elsewhere = Network(
+        kind=NetworkKind.VNET, bridge=other, address="10.79.0.11/24", gateway="10.79.0.1"
+    )
+    for isolation in (
+        Isolation(),
+        vnet(11, GATEWAY),
+        Isolation(network=elsewhere),
+        vnet(12),
+        Isolation(),
+    ):
+        spec = jailyard.idle(isolation=isolation)
+        runtime.ensure(spec)
+        assert runtime.look()["n1"].program_digest == spec.program_digest()
+        links = tool("ip", "-brief", "link", "show", "type", "bridge")
+        assert {each for each in (BRIDGE, other) if f"{each} " in links} == {
+            isolation.network.bridge
+        } - {""}
+        assert (namespaceyard.labels_of(root).place in tool("nft", "list", "tables")) is bool(
+            isolation.network.gateway
+        )
+    namespaceyard.runtime_at(root).stop("n1")
+    assert namespaceyard.left_on_host(root) == []
+
+
+def test_one_address_under_two_roots_is_refused_on_one_bridge(root: Path) -> None:
+    with namespaceyard.yard() as other:
+        namespaceyard.runtime_at(other).ensure(jailyard.idle("n1", isolation=vnet(11)))
+        with pytest.raises(JailError, match=r"\.11/24 is that of macula-.*-n1 on"):
+            namespaceyard.runtime_at(root).ensure(jailyard.idle("n1", isolation=vnet(11)))
+        namespaceyard.runtime_at(root).ensure(jailyard.idle("n1", isolation=vnet(12)))
+        assert [each.state for each in namespaceyard.runtime_at(other).look().values()] == [
+            JailState.RUNNING
+        ]
+
+
+def test_one_port_of_the_uplink_is_forwarded_under_one_root_only(root: Path, outside: str) -> None:
+    here, there = (
+        vnet(number, GATEWAY, (Forward(interface=outside, protocol="udp", port=7000),))
+        for number in (11, 12)
+    )
+    with namespaceyard.yard() as other:
+        namespaceyard.runtime_at(other).ensure(jailyard.idle(isolation=here))
+        runtime = namespaceyard.runtime_at(root)
+        with pytest.raises(JailError, match=rf"udp port 7000 of {outside} is forwarded to macula-"):
+            runtime.ensure(jailyard.idle(isolation=there))
+        assert namespaceyard.labels_of(root).place not in tool("nft", "list", "tables")
+        by_tcp = replace(there, forwards=(replace(there.forwards[0], protocol="tcp"),))
+        runtime.ensure(jailyard.idle(isolation=by_tcp))
+    runtime.ensure(jailyard.idle(isolation=there))
 
 
 def test_what_a_crash_left_is_known_by_its_name_alone(root: Path) -> None:

@@ -29,9 +29,12 @@ assert "not as root" in namespaceyard.abilities().statement()
 with namespaceyard.yard() as root:
     runtime = namespaceyard.runtime_at(root)
     code = ("import os, signal; pids = [n for n in os.listdir('/proc') if n.isdigit()];"
-            "print(len(pids), os.getuid() != 0, os.listdir('/data'), flush=True); signal.pause()")
+            "print(len(pids), os.getuid() != 0, os.listdir('/data'), flush=True);"
+            "add_key = 248 if os.uname().machine == 'x86_64' else 217; import ctypes;"
+            "print(ctypes.CDLL(None).syscall(add_key, b'user', b'x', b'x', 1, -4), flush=True);"
+            "signal.pause()")
     runtime.ensure(namespaceyard.jail("n1", code))
-    assert namespaceyard.said(root, "n1") == ["2 True []"], runtime.logs("n1", 9)
+    assert namespaceyard.said(root, "n1", 2) == ["2 True []", "-1"], runtime.logs("n1", 9)
     usage = runtime.usage("n1")
     assert usage.processes == 1 and usage.open_files and usage.memory_bytes, usage
     assert usage.received_bytes is None, usage

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from jails.spec import Forward, Isolation, Network, NetworkKind, SharedFolder
 from maculaos.documents import read_document
 from maculaos.settings import NodeSettings
-from reconciler.desired import Desired
 from reconciler.placement import OwnNetwork, Placement
 from reconciler.render import MachinePaths, Rendered, render
-from reconciler.spec import AppSpec, Listen, NodeSpec, RealmSpec
+from reconciler.specs.desired import Desired
+from reconciler.specs.spec import AppSpec, Listen, NodeSpec, RealmSpec
 
 if TYPE_CHECKING:
     from random import Random
@@ -152,3 +152,48 @@ def test_jails_whose_addresses_clash_are_all_blocked() -> None:
     assert made.blocked
     assert len(made.jails) + len(made.blocked) == len(nodes)
     assert len({jail.isolation.network.address for jail in made.jails.values()}) == len(made.jails)
+
+
+def test_nodes_that_want_one_port_of_the_uplink_are_all_blocked() -> None:
+    own = replace(WIDE, uplink="em0")
+    # On two addresses of one machine, so that they share no socket.
+    first, second = node("n1", "192.0.2.7"), node("n2", "192.0.2.8")
+    made = rendered(Placement(isolates=True, own_network=own), first, second, node("n3"))
+    assert list(made.jails) == ["node-n3"]
+    assert "4701 of em0 is also wanted by node-n2" in made.blocked["node-n1"]
+    assert "node-n1" in made.blocked["node-n2"]
+
+
+def test_a_node_behind_the_uplink_is_advertised_where_the_uplink_is_reached() -> None:
+    own = replace(WIDE, uplink="em0")
+    made = rendered(Placement(isolates=True, own_network=own), node("n1", "192.0.2.7"))
+    listen = settings_in(made.jails["node-n1"]).listen
+    assert listen.advertised == ("192.0.2.7:4701",)
+    assert listen.address == WIDE.address_of("node-n1")
+
+
+def test_a_local_node_in_its_own_network_is_advertised_where_its_neighbours_reach_it() -> None:
+    near = node("n1", "127.0.0.1", ("127.0.0.1:4701",))
+    made = rendered(Placement(isolates=True, own_network=WIDE), near)
+    listen = settings_in(made.jails["node-n1"]).listen
+    assert listen.advertised == (f"{WIDE.address_of('node-n1')}:4701",)
+
+
+@pytest.mark.parametrize(
+    ("address", "advertise", "is_blocked"),
+    [
+        ("2001:db8::7", (), True),
+        ("::", ("[2001:db8::7]:4701",), True),
+        ("::", ("[2001:db8::7]:4701", "192.0.2.7:4701"), False),
+        ("2001:db8::7", ("edge.example:4701",), False),
+        ("::1", (), False),
+    ],
+)
+def test_a_node_that_others_dial_by_ipv6_alone_is_blocked_behind_an_uplink(
+    address: str, advertise: tuple[str, ...], *, is_blocked: bool
+) -> None:
+    own = replace(WIDE, uplink="em0")
+    far = node("n1", address, advertise)
+    blocked = rendered(Placement(isolates=True, own_network=own), far).blocked
+    assert bool(blocked) is is_blocked
+    assert all("only IPv4 leads into its own network" in why for why in blocked.values())

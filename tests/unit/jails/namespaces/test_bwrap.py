@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,8 +59,15 @@ def test_secrets_are_hidden_after_the_folder_that_holds_them_is_shown() -> None:
 def test_only_the_system_of_a_thick_root_is_writable() -> None:
     thick = View(system=(Bind("/base", "/", is_writable=True),), data="/d", scratch_bytes=1)
     words = argv(thick)
-    assert "--remount-ro" not in words
+    assert ("--remount-ro", "/") not in pairwise(words)
     assert place(words, "--bind", "/base", "/") < words.index("--tmpfs")
+
+
+def test_kernel_and_devices_become_read_only_after_they_are_there() -> None:
+    words = argv()
+    assert place(words, "--proc", "/proc") < place(words, "--remount-ro", "/proc")
+    shared = place(words, "--size", "1024", "--tmpfs", "/dev/shm")  # noqa: S108  # of the jail
+    assert place(words, "--dev", "/dev") < shared < place(words, "--remount-ro", "/dev")
 
 
 def test_root_keeps_no_capability_but_those_that_are_named() -> None:

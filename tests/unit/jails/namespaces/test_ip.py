@@ -30,7 +30,7 @@ def test_interfaces_are_read_with_kind_owner_and_bridge() -> None:
 
 
 def test_addresses_and_namespaces_are_read() -> None:
-    assert ip.parse_addresses(ADDRESSES) == ("10.77.1.1/24",)
+    assert ip.parse_links(ADDRESSES)["x"].addresses == ("10.77.1.1/24",)
     assert ip.parse_namespaces('[{"name":"a","id":0},{"name":"b"}]') == ("a", "b")
 
 

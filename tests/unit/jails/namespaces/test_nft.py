@@ -102,7 +102,7 @@ def test_sets_are_read_as_far_as_they_are_plain() -> None:
         ("ip", "t", "jails"),
         ("ip6", "t", "empty"),
     ]
-    assert found[0].words == {("br0", "10.77.1.11"), ("eth0",)}
+    assert found[0].words == {("br0", "10.77.1.11"), ("eth0",), ("7",)}
     assert found[1].words == frozenset()
 
 
