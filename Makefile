@@ -5,6 +5,7 @@ RUNTIME ?= process
 N ?= 25
 SEED ?= 1
 LOCK_ARGS ?=
+BENCH_ARGS ?=
 # What an image is built from, where image/image.toml is set aside: docs/image.md.
 RELEASE ?=
 ARCH ?=
@@ -54,7 +55,8 @@ format: .venv/installed ## lay out the sources, mend what ruff can, renew the co
 simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
 	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED)
 
-bench: ## measure the mesh and the reconciler (not in this version)
+bench: .venv/installed ## measure the reconciler beside ansible-pull (BENCH_ARGS="--runs 5"); docs/performance.md
+	@exec env PYTHONPATH=tests .venv/bin/python -m bench $(BENCH_ARGS)
 
 image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= PKGS= OUT= KEY=; docs/image.md)
 	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --release "$(RELEASE)" \
@@ -76,8 +78,6 @@ test-vm: .venv/installed ## boot the image with BIOS and UEFI, and test it over 
 $(IMAGE):
 	@echo "no image at $@: run make image first, or name one with IMAGE=" >&2; exit 2
 
-bench:
-	@echo "make $@: not implemented in this version; make help lists what is" >&2; exit 2
 
 lock: .venv/installed ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade)
 	@$(LOCK) -o requirements/run.lock

@@ -7,7 +7,7 @@ A test says what goes wrong (``fail_next_ensure``, ``crash``, ``orphan``, ``tamp
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,10 @@ from jails.runtime import (
     JailError,
     cannot,
     is_jail_name,
+    refuse_bad_rename,
     refuse_bad_spec,
     refuse_isolation,
+    taken,
 )
 from jails.spec import AT_REST, JailFacts, JailSpec, JailState, RestartPolicy, digest_of_files
 
@@ -37,6 +39,8 @@ class _Jail:
     """One jail; ``files`` are those of the spec, as they would lie on disk now."""
 
     spec: JailSpec
+    # Of what was started last; empty: nothing was under this name.
+    program_digest: str = ""
     state: JailState = JailState.STOPPED
     files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     # The files of each snapshot.
@@ -74,10 +78,11 @@ class MemoryRuntime:
         refuse_isolation(spec, self.name)
         self._fail_if_told(spec.name)
         jail = self._jails.setdefault(spec.name, _Jail(spec=spec))
-        is_kept = jail.state in _KEPT and jail.spec.program_digest() == spec.program_digest()
+        is_kept = jail.state in _KEPT and jail.program_digest == spec.program_digest()
         if not is_kept:
             self._end(spec.name, jail)
             jail.spec, jail.restarts, jail.last_exit = spec, 0, ""
+            jail.program_digest = spec.program_digest()
         _place(jail, spec)
         if not is_kept:
             self._start(spec.name, jail)
@@ -99,6 +104,18 @@ class MemoryRuntime:
         """See ``Runtime.remove``."""
         self.stop(name)
         self._jails.pop(name, None)
+
+    def rename(self, former: str, name: str) -> None:
+        """See ``Runtime.rename``."""
+        refuse_bad_rename(former, name)
+        if former not in self._jails:
+            return
+        jail = self._at_rest(former)
+        if name in self._jails:
+            raise taken(name)
+        spec = replace(jail.spec, name=name)
+        self._jails[name] = _Jail(spec=spec, files=jail.files, kept=jail.kept)
+        del self._jails[former]
 
     def data_path(self, name: str) -> Path:
         """See ``Runtime.data_path``; there is nothing at it."""
@@ -216,7 +233,7 @@ def _facts(name: str, jail: _Jail) -> JailFacts:
     return JailFacts(
         name=name,
         state=jail.state,
-        program_digest=jail.spec.program_digest(),
+        program_digest=jail.program_digest,
         files_digest=digest_of_files(jail.files),
         pid=jail.pid if has_process else None,
         started_at=jail.started_at if has_process else None,

@@ -11,7 +11,6 @@ it does not isolate them from each other.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,12 +23,15 @@ from jails.keeper.findings import Findings
 from jails.keeper.output import last_lines, log_size
 from jails.keeper.placing import place_files, remove_files
 from jails.keeper.records import Assignment, JailDirectory, Report
+from jails.renaming import hand_over, strip
 from jails.runtime import (
     EXEC_TIMEOUT_S,
     JailError,
     cannot,
     is_jail_name,
+    refuse_bad_rename,
     refuse_bad_spec,
+    taken,
 )
 from jails.snapshots import Snapshots
 from jails.spec import AT_REST, JailState
@@ -173,6 +175,22 @@ class ProcessRuntime:
                 if directory.is_ours():
                     _delete(directory)
 
+    def rename(self, former: str, name: str) -> None:
+        """See ``Runtime.rename``: it has happened with one rename(2), or not at all."""
+        refuse_bad_rename(former, name)
+        with self._held(former) as directory:
+            self._refuse_running(self._directory(former), "stop it first")
+            if directory is None:
+                return
+            with self._emptied_and_held(name) as target:
+                self._end(directory)
+                directory.make_data()
+                assignment = directory.assignment()
+                if assignment is not None:
+                    directory.write_assignment(assignment.without_program())
+                strip(directory, (directory.data, directory.snapshots, directory.assignment_file))
+                hand_over(directory, target)
+
     def data_path(self, name: str) -> Path:
         """See ``Runtime.data_path``; it need not exist."""
         if not is_jail_name(name):
@@ -225,11 +243,15 @@ class ProcessRuntime:
         with self._held_or_lost(name) as directory:
             if directory is None or not directory.is_ours():
                 raise JailError(name, "there is no such jail", "start it first")
-            facts = Findings(directory, self._processes).facts(self._census().get(name))
-            if facts.state not in AT_REST:
-                raise JailError(name, "it runs", "stop it first")
+            self._refuse_running(directory, "stop it first")
             directory.make_data()
             yield directory
+
+    def _refuse_running(self, directory: JailDirectory, hint: str) -> None:
+        """Raise ``JailError`` if anything runs of that jail, on record or not."""
+        presence = self._census().get(directory.name)
+        if Findings(directory, self._processes).facts(presence).state not in AT_REST:
+            raise JailError(directory.name, "it runs", hint)
 
     def _directory(self, name: str) -> JailDirectory:
         return JailDirectory(self._root / name)
@@ -329,6 +351,7 @@ class ProcessRuntime:
             log_bytes=self._settings.log_bytes,
             settle_s=self._settings.settle_s,
             watch_s=self._settings.watch_s,
+            secrets="" if spec.secrets is None else spec.secrets.path,
         )
 
     @contextmanager
@@ -337,6 +360,36 @@ class ProcessRuntime:
 
         It is ours, unless something else lies there.
         """
+        with self._made(name) as directory:
+            if directory.is_ours() or not os.listdir(directory.path):
+                directory.claim()
+            yield directory
+
+    @contextmanager
+    def _emptied_and_held(self, name: str) -> Iterator[JailDirectory]:
+        """An empty directory of that name, to be replaced; a removal that broke off is finished.
+
+        Raises ``JailError`` if a jail of that name has something to lose.
+        """
+        with self._made(name) as directory:
+            try:
+                self._refuse_running(directory, "remove it first")
+                if os.listdir(directory.path):
+                    _refuse_foreign(directory)
+                if directory.has_data():
+                    raise taken(name)
+                if directory.is_ours():
+                    self._end(directory)
+                    strip(directory)
+                    directory.disclaim()
+                yield directory
+            finally:
+                with suppress(OSError):  # only an empty one is nobody's
+                    directory.path.rmdir()
+
+    @contextmanager
+    def _made(self, name: str) -> Iterator[JailDirectory]:
+        """The directory of that name, made if it is missing, with nobody else at work on it."""
         directory = self._directory(name)
         with _blaming(name), ExitStack() as held:
             make_private_directory(self._root)
@@ -345,8 +398,6 @@ class ProcessRuntime:
                 with suppress(FileNotFoundError):  # removed by another process meanwhile
                     held.enter_context(self._lock(directory))
                     break
-            if directory.is_ours() or not os.listdir(directory.path):
-                directory.claim()
             yield directory
 
     @contextmanager
@@ -403,10 +454,6 @@ def _stopped(report: Report) -> Report:
 
 def _delete(directory: JailDirectory) -> None:
     """The mark goes last, so that what a crash leaves is still known to be ours."""
-    for entry in directory.contents():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+    strip(directory)
     directory.disclaim()
     directory.path.rmdir()

@@ -68,6 +68,17 @@ class Runtime(Protocol):
         """Stop the program and delete the jail with its writable part."""
         ...
 
+    def rename(self, former: str, name: str) -> None:
+        """Give the writable part and the snapshots of a stopped jail to a name without any.
+
+        The former jail is then gone as after ``remove``, and the new one is ``STOPPED`` without a
+        program digest: it has data and never ran. Without a former jail there is nothing to do.
+        Raises ``JailError``, with nothing changed, if the former jail runs, if a jail ``name`` runs
+        or has a writable part of its own, or if either is no jail name. Killed anywhere and
+        called again, the data are under exactly one of the two names, and in the end under the new.
+        """
+        ...
+
     def data_path(self, name: str) -> Path:
         """Where the jail's writable part lies, as seen from the host."""
         ...
@@ -129,9 +140,25 @@ def refuse_bad_spec(spec: JailSpec) -> None:
     _refuse_bad_files(spec)
 
 
+def refuse_bad_rename(former: str, name: str) -> None:
+    """Raise ``JailError`` if no runtime could give what ``former`` has to ``name``."""
+    for each in (former, name):
+        if not is_jail_name(each):
+            hint = "use at most 32 of a-z, 0-9 and - inside"
+            raise JailError(repr(each), "is no name for a jail", hint)
+    if former == name:
+        raise JailError(name, "cannot take over from itself", "name the jail that it was")
+
+
 def cannot(name: str, runtime: str, what: str) -> JailError:
     """The refusal of what a runtime is not able to do."""
     return JailError(name, f"the runtime {runtime} cannot {what}", "take a runtime that isolates")
+
+
+def taken(name: str) -> JailError:
+    """The refusal to give anything to a jail that has something to lose."""
+    what = "has a writable part of its own"
+    return JailError(name, what, "remove that jail first, or take another name")
 
 
 def refuse_isolation(spec: JailSpec, runtime: str) -> None:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from jails.keeper.records import JailDirectory
 
 MOST_SNAPSHOTS = 16
-# Where the copies lie, in the folder of the jail.
-FOLDER = "snapshots"
 # The one folder in an archive.
 _TOP = "data"
 _UNFINISHED = ".part"
@@ -37,7 +35,7 @@ class Snapshots:
 
     def __init__(self, directory: JailDirectory) -> None:
         self._directory = directory
-        self._folder = directory.path / FOLDER
+        self._folder = directory.snapshots
 
     def labels(self) -> list[str]:
         """The snapshots that there are, in the order of their labels."""

@@ -146,6 +146,17 @@ class Isolation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretEnvironment:
+    """Variables that only the program may know: a file of the host, read at each of its starts.
+
+    It holds ``encode_secret_environment``. ``digest`` changes with it and tells nothing of it.
+    """
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JailSpec:
     """One wanted jail. ``{data}`` in command and environment is the jail's writable part."""
 
@@ -158,6 +169,8 @@ class JailSpec:
     # A digest of whatever else the program reads only when it starts, such as its credentials.
     generation: str = ""
     isolation: Isolation = Isolation()
+    # On top of the environment; values are in no record, digest or argument.
+    secrets: SecretEnvironment | None = None
 
     def program_digest(self) -> str:
         """Changes when the program must be started anew; reloadable files are left out."""
@@ -171,6 +184,8 @@ class JailSpec:
         }
         if self.isolation != Isolation():
             said["isolation"] = asdict(self.isolation)
+        if self.secrets is not None:
+            said["secrets"] = asdict(self.secrets)
         return _digest(json.dumps(said, sort_keys=True).encode())
 
     def files_digest(self) -> str:
@@ -208,6 +223,17 @@ class JailUsage:
     open_files: int | None = None
     received_bytes: int | None = None
     sent_bytes: int | None = None
+
+
+def encode_secret_environment(values: Mapping[str, bytes | bytearray]) -> bytes:
+    """``NAME=value`` of each, ended by a NUL byte, as environ(7) has it."""
+    return b"".join(b"%s=%s\0" % (name.encode(), value) for name, value in sorted(values.items()))
+
+
+def decode_secret_environment(content: bytes) -> dict[str, str]:
+    """What ``encode_secret_environment`` wrote; bytes that are no UTF-8 come as surrogates."""
+    entries = content.decode("utf-8", "surrogateescape").split("\0")
+    return {name: value for name, _, value in (each.partition("=") for each in entries) if name}
 
 
 def digest_of_files(files: Mapping[str, tuple[bytes, int]]) -> str:

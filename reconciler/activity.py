@@ -6,7 +6,7 @@ in ``status.json`` and in the answer on the control socket (``Snapshot``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -44,6 +44,8 @@ class Activity:
     notice: str = ""
     under_way: tuple[Moment, ...] = ()
     events: tuple[Moment, ...] = ()
+    # Requests to the webhook listener since the start, by what became of them.
+    deliveries: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from jails.runtime import JailError
 from maculaos.errors import MaculaError
 from reconciler.names import spoken
-from reconciler.steps import RemoveJail, Step, UpdateFiles
-from reconciler.unreachable import one_line
+from reconciler.sources.unreachable import one_line
+from reconciler.steps import MoveJail, RemoveJail, Step, UpdateFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,6 +138,10 @@ class Applier:
                 await asyncio.to_thread(self._runtime.remove, step.name)
             case UpdateFiles():
                 await self._update_files(step.spec)
+            case MoveJail():
+                await asyncio.to_thread(self._runtime.stop, step.former)
+                await asyncio.to_thread(self._runtime.rename, step.former, step.name)
+                await asyncio.to_thread(self._runtime.ensure, step.spec)
             case _:
                 await asyncio.to_thread(self._runtime.ensure, step.spec)
 

@@ -9,15 +9,28 @@ from typing import TYPE_CHECKING
 from maculaos.documents import read_document
 from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
+from maculaos.host.commands import SystemRunner
 from maculaos.host.entropy import SystemEntropy
 from reconciler.choice import Choice
-from reconciler.git import GitSource
+from reconciler.convergence import Backoff, Timing
+from reconciler.estate import Estate
+from reconciler.inventory import Guard
 from reconciler.journal import Journal
-from reconciler.machine import own_directory
+from reconciler.machine import machine_facts, own_directory
+from reconciler.planning import Planner
 from reconciler.runtimes import Opened, open_runtime
 from reconciler.settings import ReconcilerSettings, located
+from reconciler.sources.access import check_access
+from reconciler.sources.following import Follower
+from reconciler.sources.git import GitSource
+from reconciler.sources.remotes import Access, Roster, remotes_of
+from reconciler.sources.signatures import Trust, Verifier
+from reconciler.sources.tree import TreeLimits
+from reconciler.specs.compilation import Compiler
+from reconciler.specs.filling import SandboxFiller
+from reconciler.specs.targets import MachineFacts
+from reconciler.specs.templates import AsWritten
 from reconciler.store import Store
-from reconciler.tree import TreeLimits
 from reconciler.worker import Tools, Worker
 
 if TYPE_CHECKING:
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
 
     from jails.runtime import Runtime
     from maculaos.host.logbook import Lines
+    from reconciler.settings import AccessSettings
 
 
 def load_settings(path: Path | None) -> ReconcilerSettings:
@@ -48,16 +62,23 @@ def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None
     clock = SystemClock()
     journal = Journal(lines, clock)
     opened = _given(runtime) if runtime else open_runtime(settings, clock)
+    source, timing = source_of(settings, journal), _timing(settings)
+    random = Random(SystemEntropy().draw(16))  # noqa: S311  # jitter, no secret
     why = opened.choice.why
     journal.note("runtime", why, name=opened.choice.name, why=why)
     tools = Tools(
         runtime=opened.runtime,
         choice=opened.choice,
-        source=source_of(settings, journal),
+        source=source,
+        timing=timing,
+        follower=Follower(source, Roster(source.remotes, timing.fetch, random)),
+        verifier=verifier_of(settings, source),
+        compiler=compiler_of(settings),
+        planner=planner_of(settings, opened.runtime),
         store=store_of(settings),
         clock=clock,
         journal=journal,
-        random=Random(SystemEntropy().draw(16)),  # noqa: S311  # jitter, no secret
+        random=random,
     )
     return Worker(settings, tools, os.getpid())
 
@@ -66,18 +87,82 @@ def _given(runtime: Runtime) -> Opened:
     return Opened(runtime, Choice(runtime.name, f"{runtime.name} is what was handed in"))
 
 
+def compiler_of(settings: ReconcilerSettings) -> Compiler:
+    """Makes desired states for this machine; templates are filled in a child process."""
+    return Compiler(machine_facts(settings), SandboxFiller())
+
+
+def checker_of(settings: ReconcilerSettings | None) -> Compiler:
+    """The same for who checks a repository; without settings for no machine in particular."""
+    return Compiler(MachineFacts(), AsWritten()) if settings is None else compiler_of(settings)
+
+
+def planner_of(settings: ReconcilerSettings, runtime: Runtime) -> Planner:
+    """Makes steps for this machine; each has its own memory of what is owned."""
+    wanted = settings.removal
+    guard = Guard(items=wanted.items, share=wanted.share)
+    return Planner(settings, runtime, Estate(settings.state_dir, guard))
+
+
 def store_of(settings: ReconcilerSettings) -> Store:
     """The files in ``state_dir``."""
     return Store(settings.state_dir, settings.limits.history)
 
 
 def source_of(settings: ReconcilerSettings, journal: Journal) -> GitSource:
-    """The repository."""
+    """The repository, with every remote of it."""
+    repository = settings.repository
+    fallbacks = ((one.url, _access(one.access)) for one in repository.fallbacks)
     return GitSource(
-        settings.repository.url,
-        settings.repository.branch,
+        remotes_of(repository.url, _access(repository.access), fallbacks),
+        repository.branch,
         settings.state_dir,
         timeout_s=settings.poll.timeout_s,
         limits=TreeLimits(files=settings.limits.files, file_bytes=settings.limits.file_bytes),
         note=lambda text: journal.note("git", text, what=text),
+    )
+
+
+def verifier_of(settings: ReconcilerSettings, source: GitSource) -> Verifier:
+    """What says which commits of ``source`` may be followed."""
+    return Verifier(source.clone, trust_of(settings), SystemRunner())
+
+
+def trust_of(settings: ReconcilerSettings) -> Trust:
+    """Whom this machine trusts."""
+    wanted = settings.trust
+    return Trust(
+        allowed_signers=wanted.allowed_signers,
+        revoked_keys=wanted.revoked_keys,
+        gpg_keyring=wanted.gpg_keyring,
+        follows_rewrites=wanted.history == "follow",
+    )
+
+
+def check_files(settings: ReconcilerSettings) -> None:
+    """Raise ``SourceUnreachable`` if a key, token or list that the settings name is of no use."""
+    repository = settings.repository
+    for access in (repository.access, *(one.access for one in repository.fallbacks)):
+        check_access(_access(access))
+    trust_of(settings).check_files()
+
+
+def _access(settings: AccessSettings) -> Access:
+    return Access(
+        token_file=settings.token_file,
+        user=settings.user,
+        ssh_key_file=settings.ssh_key_file,
+        known_hosts_file=settings.known_hosts_file,
+        ca_file=settings.ca_file,
+    )
+
+
+def _timing(settings: ReconcilerSettings) -> Timing:
+    poll, retry = settings.poll, settings.retry
+    return Timing(
+        poll_interval_s=poll.interval_s,
+        poll_jitter=poll.jitter,
+        drift_interval_s=settings.drift_interval_s,
+        fetch=Backoff(base_s=poll.backoff_base_s, max_s=poll.backoff_max_s),
+        retry=Backoff(base_s=retry.base_s, max_s=retry.max_s),
     )

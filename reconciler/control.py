@@ -1,8 +1,9 @@
 """The reconciler's control socket: how ``reconciler sync|status|down`` talk to a running one.
 
 A Unix socket of mode 0600. A client writes one JSON object in one line, ``{"do": "status"}``,
-``{"do": "sync", "timeout_s": 60}`` or ``{"do": "stop"}``, and reads one JSON object in one line;
-then the connection ends. What the words mean is decided by whoever answers (the daemon).
+``{"do": "sync", "timeout_s": 60}``, ``{"do": "sync", "wait": false}`` or ``{"do": "stop"}``, and
+reads one JSON object in one line; then the connection ends. What the words mean is decided by
+whoever answers (the daemon).
 """
 
 from __future__ import annotations

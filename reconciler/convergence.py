@@ -12,6 +12,10 @@ seconds that never go back. Rules:
    waits in the same way, each jail by itself; a new goal or a forced sync ends all waiting.
 4. A revision is *applied* when a repair of it ended with no step failed and none postponed;
    nodes that are blocked for want of credentials do not count against it.
+5. While an operator has *suspended* the work, Git is asked and the machine looked at as ever, but
+   no tip is evaluated, and a repair ends with its plan. After a *rollback* its revision is the
+   goal and is repaired, no tip is evaluated until it is resumed, and the revision that was rolled
+   back from is never taken again as a tip, unless an operator forgives it.
 
 It reads no clock, and compiles, plans and applies nothing.
 """
@@ -22,10 +26,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from reconciler.generations import SPECS
+
 if TYPE_CHECKING:
     from random import Random
 
-    from reconciler.generations import Progress
+    from reconciler.generations import Progress, Suspension
 
 # Programs that end one after the other are looked at together.
 HINT_DELAY_S: Final = 0.2
@@ -104,8 +110,9 @@ class Failure:
 class Convergence:
     """The decider of one reconciler; starts where ``progress`` says the last one ended.
 
-    One action is under way at a time. Calls from elsewhere (``sync_requested``,
-    ``exit_hinted``) may come while it is, and are not lost when it is reported on.
+    One action is under way at a time, but for a fetch beside a repair. Calls from elsewhere
+    (``sync_requested``, ``exit_hinted``) may come while it is, and are not lost when it is
+    reported on.
     """
 
     def __init__(self, timing: Timing, random: Random, progress: Progress, now: float) -> None:
@@ -127,6 +134,11 @@ class Convergence:
     def progress(self) -> Progress:
         """What must survive a restart; to be kept whenever it changed."""
         return self._progress
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether the fetch that is under way was asked for by somebody."""
+        return self._fetching_ticket > self._fetched_ticket
 
     @property
     def goal(self) -> str | None:
@@ -163,7 +175,7 @@ class Convergence:
         self._take_back(now)
         action = self._due(now)
         if isinstance(action, Fetch):
-            self._fetch_due, self._fetching_ticket = math.inf, self._tickets
+            self.begin_fetch()
         elif isinstance(action, Repair):
             self._repair_due = math.inf
         self._under_way = None if isinstance(action, Wait) else action
@@ -176,7 +188,8 @@ class Convergence:
             self._repair_due = now
 
     def _due(self, now: float) -> Action:
-        pending = self._tip not in {None, self._goal, self._progress.refused}
+        left_alone = {None, self._goal, self._progress.refused, *self._progress.bad}
+        pending = not self._progress.is_held and self._tip not in left_alone
         if pending and self._tip is not None and self._evaluate_due <= now:
             return Evaluate(self._tip)
         at, action = self._next_due()
@@ -195,7 +208,9 @@ class Convergence:
         """Git was asked: ``tip`` is the newest commit, None for a branch without any."""
         if tip != self._tip:
             self._evaluate_failure, self._evaluate_due = None, now
-        if tip != self._progress.refused:
+        # Who asks for a fetch may have mended what was wrong: a list of keys on this machine.
+        is_retried = self.is_forced and self._progress.is_distrusted
+        if tip != self._progress.refused or is_retried:
             self._progress = self._progress.without_refusal()
         self._tip, self._fetch_failure = tip, None
         stretch = 1 + self._random.uniform(0.0, self._timing.poll_jitter)
@@ -208,28 +223,31 @@ class Convergence:
         self._fetch_ended(failed.retry_at)
 
     def _fetch_ended(self, next_at: float) -> None:
-        self._under_way = None
+        if isinstance(self._under_way, Fetch):
+            self._under_way = None
         self._fetch_due = min(self._fetch_due, next_at)
         self._fetched_ticket = self._fetching_ticket
 
     # What came of an Evaluate.
 
     def compiled(self, revision: str, now: float) -> None:
-        """The commit describes a desired state: it is the goal now."""
+        """The commit describes a desired state: it is the goal now, unless the branch is held."""
         self._under_way = None
+        if self._progress.is_held:
+            return
         self._goal = revision
         self._progress = self._progress.accepting(revision)
         self._evaluate_failure = None
         self._step_failures.clear()
         self._repair_due = now
 
-    def refused(self, revision: str, now: float) -> None:
-        """The commit describes no desired state.
+    def refused(self, revision: str, now: float, why: str = SPECS) -> None:
+        """The commit describes no desired state, or may not be followed.
 
         The goal stays; if this commit is the goal itself, the last applied one takes its place.
         """
         self._under_way = None
-        self._progress = self._progress.refusing(revision)
+        self._progress = self._progress.refusing(revision, why)
         self._evaluate_failure = None
         if revision == self._goal:
             self._goal = self._progress.goal
@@ -275,6 +293,57 @@ class Convergence:
         self._look_failure = failed
         self._repair_due = min(self._repair_due, failed.retry_at)
 
+    def interrupted(self, now: float) -> None:
+        """The repair ended at the border of a step, since its revision is no longer to be had."""
+        self._under_way = None
+        self._repair_due = now
+
+    def inspected(self, now: float) -> None:
+        """The work is suspended: the machine was looked at, and nothing done about it."""
+        self._under_way = self._look_failure = None
+        self._repair_due = min(self._repair_due, now + self._timing.drift_interval_s)
+
+    # What operators say.
+
+    def may_apply(self, revision: str) -> bool:
+        """Whether steps to that revision may be begun: it is the goal, and nothing is suspended."""
+        return self._progress.suspended is None and revision == self._goal
+
+    def is_overtaken(self, now: float) -> bool:
+        """Whether a newer commit is there to be looked at before any more steps are begun."""
+        return isinstance(self._due(now), Evaluate)
+
+    @property
+    def fetch_due(self) -> float:
+        """When Git is to be asked again; infinite while it is being asked."""
+        return self._fetch_due
+
+    def begin_fetch(self) -> Fetch:
+        """Hand out a fetch that is due while a repair is under way; both are reported as ever."""
+        self._fetch_due, self._fetching_ticket = math.inf, self._tickets
+        return Fetch()
+
+    def suspend(self, suspension: Suspension) -> None:
+        """Apply nothing from the next border of a step on."""
+        self._progress = self._progress.suspending(suspension)
+
+    def resume(self, now: float, *, forgives: bool = False) -> None:
+        """Follow the branch again; ``forgives`` what was rolled back from."""
+        self._progress = self._progress.resuming(forgives=forgives)
+        self._evaluate_due = self._repair_due = now
+
+    def unsuspend(self, now: float) -> None:
+        """The time of the suspension is over; what was rolled back stays so."""
+        self._progress = self._progress.unsuspending()
+        self._evaluate_due = self._repair_due = now
+
+    def rolled_back(self, revision: str, now: float) -> None:
+        """That revision is the goal and stays it, wherever the branch goes, until ``resume``."""
+        self._progress = self._progress.rolling_back(revision)
+        self._goal = revision
+        self._step_failures.clear()
+        self._repair_due = now
+
     # What others call for.
 
     def sync_requested(self, now: float) -> int:
@@ -286,6 +355,22 @@ class Convergence:
         for jail, failure in self._step_failures.items():
             self._step_failures[jail] = replace(failure, retry_at=now)
         return self._tickets
+
+    def consent(self, revision: str, now: float) -> bool:
+        """An operator takes the history of ``revision`` as it is; whether that was waited for."""
+        if not self._progress.awaits_consent(revision):
+            return False
+        self._progress = self._progress.consenting(revision)
+        self._evaluate_due = now
+        return True
+
+    def consent_to_removals(self, revision: str, now: float) -> bool:
+        """An operator wants the removals of the goal, however many; whether it is the goal."""
+        if revision != self._goal:
+            return False
+        self._progress = self._progress.consenting_removals(revision)
+        self._repair_due = now
+        return True
 
     def is_served(self, ticket: int, now: float) -> bool:
         """Whether all that was due for that ticket has been done, well or not."""

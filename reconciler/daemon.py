@@ -7,7 +7,7 @@ What to do next is decided in ``reconciler.convergence`` and done in ``reconcile
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +16,16 @@ from jails.spec import JailState
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.logbook import Level
 from reconciler.control import SOCKET_NAME, serving
-from reconciler.convergence import Fetch, Wait
+from reconciler.convergence import Fetch, Repair, Wait
 from reconciler.names import kind_and_name, spoken
+from reconciler.orders import Orders
 from reconciler.placement import socket_path
 from reconciler.survey import ask_nodes, last_words, look
+from reconciler.webhook.listener import Listener, listening
+from reconciler.webhook.receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from jails.spec import JailFacts
     from reconciler.activity import Snapshot
@@ -37,6 +40,8 @@ PUBLISH_GAP_S: Final = 0.1
 PUBLISH_INTERVAL_S: Final = 1.0
 # A status that says the same again is written this often, so that its time shows it is alive.
 HEARTBEAT_S: Final = 10.0
+# While a repair takes its time, whether Git is to be asked is looked at this often at the least.
+FETCH_CHECK_S: Final = 1.0
 
 
 class Daemon:
@@ -46,6 +51,7 @@ class Daemon:
         self._worker = worker
         self._clock = worker.tools.clock
         self._wake = asyncio.Event()
+        self._orders = Orders(worker)
         # Something may have changed that the status says.
         self._news = asyncio.Event()
         self._progressed = asyncio.Condition()
@@ -66,7 +72,11 @@ class Daemon:
         """Work until ``stop``; the caller holds the lock."""
         socket = self._worker.settings.run_dir / SOCKET_NAME
         journal = self._worker.tools.journal
-        async with serving(socket, self.answer), asyncio.TaskGroup() as group:
+        async with (
+            serving(socket, self.answer),
+            self._hearing(),
+            asyncio.TaskGroup() as group,
+        ):
             journal.note("started", "the reconciler started", pid=self._worker.standing.about.pid)
             working = group.create_task(self._work())
             others = (group.create_task(self._watch()), group.create_task(self._publish()))
@@ -76,41 +86,72 @@ class Daemon:
         await self._show()
         journal.note("stopped", "the reconciler stopped")
 
+    def sync_soon(self) -> None:
+        """Fetch, evaluate and repair soon, for somebody who does not wait for the outcome."""
+        self._worker.convergence.sync_requested(self._clock.monotonic())
+        self._wake.set()
+
+    @asynccontextmanager
+    async def _hearing(self) -> AsyncIterator[None]:
+        """Take webhooks while the context lasts, if the settings say where."""
+        settings, tools = self._worker.settings, self._worker.tools
+        if settings.webhook is None:
+            yield
+            return
+        repository, now = settings.repository, self._clock.monotonic()
+        urls = (repository.url, *(other.url for other in repository.fallbacks))
+        receiver = Receiver(settings.webhook, repository.branch, urls, now)
+        self._worker.standing.deliveries = lambda: receiver.counts
+        listener = Listener(settings.webhook, receiver, self.sync_soon, tools.clock, tools.journal)
+        async with listening(settings.webhook, listener) as at:
+            tools.journal.note("webhook", f"webhooks are taken at {at}", at=at)
+            yield
+
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the control socket answers; raises ``UsageError`` for an unknown request."""
         match request.get("do"):
             case "status":
                 return self._worker.snapshot().as_json()
+            case "sync" if request.get("wait") is False:
+                self.sync_soon()
+                return {"outcome": "asked", "revision": None, "problems": []}
             case "sync":
                 return await self._sync(request.get("timeout_s", SYNC_TIMEOUT_S))
+            case "consent":
+                self._worker.consent(str(request.get("revision")))
+                self._wake.set()
+                return {"consented": request.get("revision")}
             case "stop":
                 self.stop()
                 return {"stopping": True, "pid": self._worker.standing.about.pid}
             case _:
-                raise UsageError("unknown request", "do one of: status, sync, stop")
+                answer = await self._orders.answer(request)
+                self._wake.set()
+                await self._show()
+                return answer
 
     async def _work(self) -> None:
         worker = self._worker
         while not worker.stopping.is_set():
+            self._orders.end_suspension()
             action = worker.convergence.next_action(self._clock.monotonic())
             match action:
                 case Wait(until):
                     await self._pause(until - self._clock.monotonic())
                 case Fetch():
-                    await self._fetch()
+                    await self._attend(asyncio.create_task(worker.take(action)))
+                case Repair():
+                    await self._repair(action)
                 case _:
                     await worker.take(action)
-            self._news.set()
-            async with self._progressed:
-                self._progressed.notify_all()
+            await self._tell()
 
-    async def _fetch(self) -> None:
-        """Fetch, and keep the machine repaired however long the server takes."""
+    async def _attend(self, fetching: asyncio.Task[None]) -> None:
+        """See a fetch to its end, and keep the machine repaired however long the server takes."""
         worker = self._worker
         self._is_fetching = True
-        fetching = asyncio.create_task(worker.take(Fetch()))
         try:
-            while not await self._ended(fetching):
+            while not await self._ended(fetching, worker.settings.drift_interval_s):
                 if worker.convergence.goal is not None and not worker.stopping.is_set():
                     await worker.repair(worker.convergence.goal)
             fetching.result()
@@ -118,17 +159,43 @@ class Daemon:
             self._is_fetching = False
             fetching.cancel()
 
-    async def _ended(self, task: asyncio.Task[None]) -> bool:
-        """Wait for ``task``, a hint, or the next look for drift; return whether it ended."""
+    async def _repair(self, repair: Repair) -> None:
+        """See a repair to its end, and ask Git when that is due: a newer commit overtakes it."""
+        worker, convergence = self._worker, self._worker.convergence
+        repairing = asyncio.create_task(worker.take(repair))
+        fetching: asyncio.Task[None] | None = None
+        try:
+            while not repairing.done():
+                now = self._clock.monotonic()
+                if fetching is None and convergence.fetch_due <= now:
+                    fetching = asyncio.create_task(worker.take(convergence.begin_fetch()))
+                    self._is_fetching = True
+                next_s = max(0.0, min(convergence.fetch_due - now, FETCH_CHECK_S))
+                if await self._ended(fetching or repairing, next_s) and fetching is not None:
+                    fetching.result()
+                    fetching, self._is_fetching = None, False
+                    await self._tell()
+            repairing.result()
+            if fetching is not None:
+                await self._attend(fetching)
+        finally:
+            self._is_fetching = False
+            for task in filter(None, (repairing, fetching)):
+                task.cancel()
+
+    async def _ended(self, task: asyncio.Task[None], within_s: float) -> bool:
+        """Wait for ``task``, a hint, or so many seconds; return whether the task ended."""
         waking = asyncio.create_task(self._wake.wait())
-        await asyncio.wait(
-            {task, waking},
-            timeout=self._worker.settings.drift_interval_s,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        await asyncio.wait({task, waking}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         waking.cancel()
         self._wake.clear()
         return task.done()
+
+    async def _tell(self) -> None:
+        """Let those look who wait for something to happen."""
+        self._news.set()
+        async with self._progressed:
+            self._progressed.notify_all()
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -245,9 +312,10 @@ class Daemon:
         try:
             await asyncio.to_thread(self._worker.tools.store.save_snapshot, snapshot)
         except OSError as error:
-            self._worker.wrote("status.json", error)
+            self._worker.chronicle.wrote("status.json", error)
         else:
-            self._worker.wrote("status.json")
+            self._worker.chronicle.wrote("status.json")
+            await asyncio.to_thread(self._worker.chronicle.publish, snapshot.status)
             self._shown, self._shown_at = snapshot, now
 
 
@@ -255,9 +323,12 @@ async def pass_once(worker: Worker) -> dict[str, Any]:
     """One pass without a daemon: fetch, evaluate, repair; the caller holds the lock."""
     clock, convergence = worker.tools.clock, worker.convergence
     ticket = convergence.sync_requested(clock.monotonic())
+    Orders(worker).end_suspension()
     while not convergence.is_served(ticket, clock.monotonic()):
         await worker.take(convergence.next_action(clock.monotonic()))
-    await asyncio.to_thread(worker.tools.store.save_snapshot, worker.snapshot())
+    snapshot = worker.snapshot()
+    await asyncio.to_thread(worker.tools.store.save_snapshot, snapshot)
+    await asyncio.to_thread(worker.chronicle.publish, snapshot.status)
     return outcome(worker)
 
 
@@ -267,12 +338,21 @@ def outcome(worker: Worker) -> dict[str, Any]:
     progress, tip = convergence.progress, convergence.tip
     status = worker.snapshot().status
     problems = list(status.problems)
-    if status.fetch.error:
+    desired = worker.standing.world.desired
+    is_whole = desired is None or desired.is_whole
+    if status.suspended is not None:
+        held = f"suspended {dict(status.withheld())['suspended']}"
+        word, problems = "suspended", [held, "nothing is applied until: reconciler resume"]
+    elif status.is_rolled_back and progress.last_applied == convergence.goal:
+        word, tip = "rolled back", convergence.goal
+    elif status.fetch.error:
         word, problems = "unreachable", [status.fetch.error, *problems]
     elif tip is not None and tip == progress.refused:
         word = "refused"
     elif tip == progress.last_applied and status.converged:
-        word = "applied"
+        word = "applied" if is_whole else "partial"
+    elif tip == progress.last_applied and worker.standing.waiting:
+        word = "partial"
     else:
         word = "failed"
     return {"outcome": word, "revision": tip, "problems": problems}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
+from annotated_types import Ge
 from pydantic import TypeAdapter, ValidationError
 
 from maculaos.errors import UsageError
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MOST_LINES: Final = 200
 LONGEST_LINE: Final = 500
+# Why a commit was refused, if not for want of trust: see ``reconciler.sources.trust``.
+SPECS: Final = "specs"
+# Revisions that are remembered as bad.
+MOST_BAD: Final = 20
 
 
 class Outcome(StrEnum):
@@ -28,6 +33,12 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     REFUSED = "refused"  # it describes no desired state: nothing was touched
     FAILED = "failed"  # some step failed; it is tried again
+    PARTIAL = "partial"  # applied, but for items whose files are broken: they stay as they are
+    ROLLED_BACK = "rolled back"  # it was applied in place of a later one, never a success of that
+
+
+# Outcomes after which the machine matched the commit.
+REACHED: Final = (Outcome.APPLIED, Outcome.ROLLED_BACK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,8 @@ class Generation:
     outcome: Outcome
     problems: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    # How often an attempt at it ended in something worth writing down.
+    attempts: Annotated[int, Ge(1)] = 1
 
     def __post_init__(self) -> None:
         # Frozen, and yet kept within bounds however much went wrong.
@@ -64,6 +77,25 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """An operator's word that nothing is to be applied; times in seconds since the epoch."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    since: float
+    reason: str = ""
+    # None: until it is resumed.
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", _bounded_line(self.reason))
+
+    def has_ended(self, now: float) -> bool:
+        """Whether its time is over."""
+        return self.until is not None and now >= self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far the reconciler came; revisions, None for none yet."""
 
@@ -76,6 +108,24 @@ class Progress:
     last_accepted: str | None = None
     # The tip that was refused; forgotten when the branch moves on.
     refused: str | None = None
+    # What was wrong with it: specs, history or signatures.
+    refused_for: str = ""
+    # The commit that an operator wants to be followed, though its history is not that of the last.
+    consented: str | None = None
+    # The commit whose removals an operator wants, however many.
+    consented_removals: str | None = None
+    # The newest commit that was accepted; what is followed next has to descend from it.
+    newest: str | None = None
+    suspended: Suspension | None = None
+    # Rolled back to: it stays, wherever the branch goes, until an operator resumes.
+    pinned: str | None = None
+    # Revisions that were rolled back from, oldest first: as tips they are left alone.
+    bad: tuple[str, ...] = ()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the branch is not followed for now."""
+        return self.suspended is not None or self.pinned is not None
 
     @property
     def last_attempted(self) -> str | None:
@@ -88,22 +138,75 @@ class Progress:
         goal = self.last_accepted or self.last_applied
         return None if goal == self.refused else goal
 
-    def accepting(self, revision: str) -> Progress:
-        """That commit describes a desired state."""
-        return replace(self, last_accepted=revision, refused=None)
+    @property
+    def anchor(self) -> str | None:
+        """The commit that whatever is followed next has to descend from; None for the first."""
+        return self.newest or self.last_accepted or self.last_applied
 
-    def refusing(self, revision: str) -> Progress:
+    @property
+    def is_distrusted(self) -> bool:
+        """Whether the tip was refused for what it is, and not for what it says."""
+        return self.refused is not None and self.refused_for != SPECS
+
+    def accepting(self, revision: str) -> Progress:
+        """That commit describes a desired state, and may be followed."""
+        return replace(
+            self.without_refusal(), last_accepted=revision, newest=revision, consented=None
+        )
+
+    def refusing(self, revision: str, why: str = SPECS) -> Progress:
         """That commit does not, or does no longer for a newer reconciler."""
+        pinned = None if self.pinned == revision else self.pinned
         accepted = None if self.last_accepted == revision else self.last_accepted
-        return replace(self, last_accepted=accepted, refused=revision)
+        return replace(
+            self, last_accepted=accepted, refused=revision, refused_for=why, pinned=pinned
+        )
+
+    def awaits_consent(self, revision: str) -> bool:
+        """Whether that commit was refused in a way that an operator may overrule."""
+        return self.is_distrusted and revision == self.refused
+
+    def consenting(self, revision: str) -> Progress:
+        """An operator takes the history of that refused commit as it is."""
+        return replace(self.without_refusal(), consented=revision)
+
+    def consenting_removals(self, revision: str) -> Progress:
+        """An operator wants all removals of that commit."""
+        return replace(self, consented_removals=revision)
 
     def applying(self, revision: str) -> Progress:
         """The machine matches that commit."""
         return replace(self, last_applied=revision)
 
     def without_refusal(self) -> Progress:
-        """The branch moved on from what was refused."""
-        return replace(self, refused=None)
+        """The branch moved on from what was refused, or it is to be looked at again."""
+        return replace(self, refused=None, refused_for="")
+
+    def suspending(self, suspension: Suspension) -> Progress:
+        """Nothing is applied from now on."""
+        return replace(self, suspended=suspension)
+
+    def rolling_back(self, revision: str) -> Progress:
+        """That revision takes the place of the present one, which is remembered as bad."""
+        left = self.last_accepted or self.last_applied
+        bad = [one for one in self.bad if one not in {left, revision}]
+        bad += [left] if left is not None and left != revision else []
+        bad = bad[-MOST_BAD:]
+        return replace(
+            self.without_refusal(), last_accepted=revision, pinned=revision, bad=tuple(bad)
+        )
+
+    def unsuspending(self) -> Progress:
+        """The suspension is over; a rollback is not."""
+        return replace(self, suspended=None)
+
+    def is_rollback(self, revision: str, tip: str | None) -> bool:
+        """Whether ``revision`` runs in place of a later one, by an operator's word."""
+        return revision == self.pinned or (tip in self.bad and tip != revision)
+
+    def resuming(self, *, forgives: bool = False) -> Progress:
+        """The branch is followed again; ``forgives`` what was rolled back from."""
+        return replace(self, suspended=None, pinned=None, bad=() if forgives else self.bad)
 
 
 _GENERATION: Final = TypeAdapter(Generation)
@@ -115,11 +218,57 @@ def remember(
 ) -> tuple[Generation, ...]:
     """The history with ``generation`` at its end, and no more than ``most`` in all.
 
-    Another attempt at the revision that stands last takes its place.
+    Another attempt at the revision that stands last takes its place, and goes on from it.
     """
     if history and history[-1].revision == generation.revision:
-        history = history[:-1]
+        history, last = history[:-1], history[-1]
+        generation = replace(
+            generation,
+            attempted_at=last.attempted_at,
+            steps=(*last.steps, *generation.steps),
+            attempts=last.attempts + 1,
+        )
     return (*history, generation)[-most:]
+
+
+def named_revision(history: Iterable[Generation], named: str) -> str:
+    """The revision in the history that begins with ``named``; raises ``UsageError``."""
+    found = sorted({one.revision for one in history if named and one.revision.startswith(named)})
+    if len(found) != 1:
+        how = "more than one revision begins" if found else "nothing attempted here begins"
+        raise UsageError(f"{how} with {named!r}", "choose: reconciler history")
+    return found[0]
+
+
+def rollback_target(
+    history: Iterable[Generation], progress: Progress, named: str | None = None
+) -> str:
+    """What to roll back to: the revision ``named`` in full, or the last good one before this.
+
+    Only what ran here once counts. Raises ``UsageError`` if there is no such revision.
+    """
+    present = progress.last_accepted or progress.last_applied
+    reached = [one.revision for one in history if one.outcome in REACHED]
+    if named is not None:
+        if named == present:
+            raise UsageError(f"{named[:10]} is what is wanted here already", "name another one")
+        if named not in reached:
+            raise UsageError(f"{named[:10]} was never applied here", "choose: reconciler history")
+        return named
+    # From the last time that the present one ran: what ran after it is no earlier one.
+    if present in reached:
+        reached = reached[: len(reached) - 1 - reached[::-1].index(present)]
+    good = [one for one in reached if one != present and one not in progress.bad]
+    if not good:
+        raise UsageError("nothing was applied here before", "push a commit that mends it instead")
+    return good[-1]
+
+
+def not_awaited(progress: Progress) -> tuple[str, str]:
+    """What is wrong with a consent that nobody waits for, and the next move."""
+    if progress.is_distrusted:
+        return "that commit does not wait for a consent", f"the one that does: {progress.refused}"
+    return "no commit waits for a consent", "see reconciler status"
 
 
 def encode_history(history: Iterable[Generation]) -> bytes:

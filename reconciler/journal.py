@@ -1,7 +1,8 @@
 """The reconciler's journal: every event as a line of the log, and the last few as sentences.
 
 The line is for programs and ``grep`` (``maculaos.host.logbook`` writes it), the sentence for who
-watches the live view. No secret is ever passed in here.
+watches the live view, or asks for the events later (``reconciler.events``). No secret is ever
+passed in here.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from maculaos.host.logbook import Level, Logbook
-from reconciler.unreachable import one_line
+from reconciler import events
+from reconciler.names import item_key, node_jail
+from reconciler.sources.unreachable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from maculaos.host.clock import Clock
@@ -39,6 +43,8 @@ class Journal:
         self._logbook = Logbook(lines, clock)
         self._clock = clock
         self._last: deque[Event] = deque(maxlen=REMEMBERED)
+        # Kept over restarts by whoever has the files.
+        self.ring = events.EventRing()
 
     @property
     def last(self) -> tuple[Event, ...]:
@@ -54,12 +60,29 @@ class Journal:
         """
         self._logbook.note(event, level, **facts)
         if sentence:
-            self._last.append(Event(self._clock.now(), one_line(sentence, LONGEST_SENTENCE)))
+            happened = Event(self._clock.now(), one_line(sentence, LONGEST_SENTENCE))
+            self._last.append(happened)
+            self.ring.note(_counted(event, happened, level, facts))
 
     def cannot(self, what: str, why: object, /, **facts: object) -> None:
         """Note that ``what`` could not be done, such as ``fetch``: the log has ``cannot_fetch``."""
         event = f"cannot_{what.split()[0]}"
         self.note(event, f"cannot {what}: {why}", Level.WARNING, **facts, reason=why)
+
+
+def _counted(name: str, happened: Event, level: Level, facts: Mapping[str, object]) -> events.Event:
+    """The event as it is counted: what took another time is the same thing."""
+    cause = facts.get("reason") or facts.get("why") or happened.text
+    jail = facts.get("jail") or (node_jail(str(facts["node"])) if "node" in facts else "")
+    return events.Event(
+        name=one_line(name, LONGEST_SENTENCE),
+        text=happened.text,
+        level="info" if level <= Level.INFO else "warning" if level == Level.WARNING else "error",
+        item=item_key(str(jail)) if jail else "",
+        cause=one_line(str(cause), LONGEST_SENTENCE),
+        first_at=happened.at,
+        last_at=happened.at,
+    )
 
 
 class BoundedFile:

@@ -13,12 +13,14 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from maculaos.errors import UsageError
 from maculaos.host.files import make_private_directory
 from reconciler.placement import OwnNetwork, Placement, socket_path
 from reconciler.render import MachinePaths
+from reconciler.specs.targets import MachineFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +45,13 @@ def machine_paths(settings: ReconcilerSettings, nodes: Iterable[str], runtime: s
         credentials=fingerprints(settings.credentials_dir, nodes),
         placement=placement_of(settings, runtime),
     )
+
+
+def machine_facts(settings: ReconcilerSettings) -> MachineFacts:
+    """What specs may know of this machine: the name that it is given, or its host name."""
+    machine = settings.machine
+    name = machine.name or os.uname().nodename.lower()
+    return MachineFacts(name=name, labels=MappingProxyType(dict(machine.labels)))
 
 
 def placement_of(settings: ReconcilerSettings, runtime: str) -> Placement:

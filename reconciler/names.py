@@ -21,11 +21,22 @@ def app_jail(app: str) -> str:
     return f"{_APP}{app}"
 
 
+def jail_of(key: str) -> str:
+    """The jail of an item by its key, such as ``app/echo``."""
+    kind, _, name = key.partition("/")
+    return node_jail(name) if kind == "node" else app_jail(name)
+
+
 def kind_and_name(jail: str) -> tuple[Literal["node", "app"], str]:
     """Which node or app a jail runs."""
     if jail.startswith(_NODE):
         return "node", jail.removeprefix(_NODE)
     return "app", jail.removeprefix(_APP)
+
+
+def item_key(jail: str) -> str:
+    """The key of what a jail runs: ``node/n1``, ``app/echo``."""
+    return "/".join(kind_and_name(jail))
 
 
 def spoken(jail: str) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jails.spec import JailFacts, JailState
-from reconciler.desired import Desired
 from reconciler.names import kind_and_name
 from reconciler.render import Rendered
+from reconciler.specs.desired import Desired
 from reconciler.status import ItemStatus, MemberCount
 
 
@@ -44,11 +44,16 @@ class World:
         """Why jails that are wanted cannot run on this machine."""
         return {} if self.rendered is None else self.rendered.blocked
 
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What is wrong with the files of jails, which stay as they are until it is mended."""
+        return {} if self.rendered is None else self.rendered.broken
+
 
 def items(world: World, now: float, deadline_s: float) -> tuple[ItemStatus, ...]:
     """A line for every jail, nodes first; one not ready ``deadline_s`` after its start stalls."""
     wanted = set() if world.rendered is None else {*world.rendered.jails}
-    jails = {*wanted, *world.blocked, *world.found}
+    jails = {*wanted, *world.blocked, *world.broken, *world.found}
     order = sorted(jails, key=lambda jail: (kind_and_name(jail)[0] != "node", jail))
     return tuple(_Item(world, jail, now, deadline_s).status() for jail in order)
 
@@ -75,7 +80,7 @@ class _Item:
 
     @property
     def _is_ready(self) -> bool:
-        if not self._is_running:
+        if not self._is_running or self.jail in self.world.broken:
             return False
         is_node = kind_and_name(self.jail)[0] == "node"
         return not is_node or (self._health is not None and self._health.answers)
@@ -103,11 +108,13 @@ class _Item:
     def _state(self) -> str:
         if self._facts is not None:
             return str(self._facts.state)
+        if self.jail in self.world.broken:
+            return "broken"
         return "blocked" if self.jail in self.world.blocked else "absent"
 
     def _reason(self) -> str:
         """The most telling thing first: what somebody must do, then what failed, then exits."""
-        for reasons in (self.world.blocked, self.world.failures):
+        for reasons in (self.world.broken, self.world.blocked, self.world.failures):
             if self.jail in reasons:
                 return reasons[self.jail]
         if self._facts is None:
@@ -122,6 +129,8 @@ class _Item:
     def _is_stalled(self) -> bool:
         if self._is_ready:
             return False
+        if self.jail in self.world.broken:
+            return True
         facts = self._facts
         if facts is None:
             return self.jail in self.world.blocked

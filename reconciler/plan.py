@@ -6,10 +6,12 @@ planned again and again, ``reconciler.convergence`` decides when they are tried.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from jails.spec import JailState
-from reconciler.steps import RemoveJail, ReplaceJail, StartJail, UpdateFiles
+from reconciler.names import spoken
+from reconciler.steps import MoveJail, RemoveJail, ReplaceJail, StartJail, UpdateFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,26 +20,51 @@ if TYPE_CHECKING:
     from reconciler.steps import Step
 
 # Removals free ports and memory first; replacements free ports that new jails may want.
-_ORDER: Final = {RemoveJail: 0, ReplaceJail: 1, StartJail: 2, UpdateFiles: 3}
+_ORDER: Final = {RemoveJail: 0, ReplaceJail: 1, MoveJail: 2, StartJail: 2, UpdateFiles: 3}
 # In these states a program is there, or somebody who will start it again.
 _ALIVE: Final = frozenset({JailState.RUNNING, JailState.BACKING_OFF, JailState.ORPHANED})
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def plan(
     wanted: Mapping[str, JailSpec],
     found: Mapping[str, JailFacts],
     kept: frozenset[str] = frozenset(),
+    *,
+    moves: Mapping[str, str] = _NONE,
+    ranks: Mapping[str, int] = _NONE,
 ) -> tuple[Step, ...]:
     """The steps from ``found`` to ``wanted``, both by jail name; empty means: no drift.
 
-    Removals come first, then replacements, starts and updates of files, each by name. Jails in
-    ``kept`` are left as they are, wanted or not.
+    Removals come first, then replacements, starts and updates of files, each by rank and name:
+    what others need has a lower rank, is started before them and removed after them. ``moves``
+    says what jails were called before, if they may take over what is kept under that name. Jails
+    in ``kept`` are left as they are, wanted or not.
     """
-    unwanted = sorted(found.keys() - wanted.keys() - kept)
-    removals = [RemoveJail(name, "is no longer wanted") for name in unwanted]
-    steps = [_step(wanted[name], found.get(name)) for name in sorted(wanted.keys() - kept)]
+    former = {
+        moves[name] for name in moves if name in wanted.keys() - kept and moves[name] in found
+    }
+    unwanted = found.keys() - wanted.keys() - kept - former
+    removals = [
+        RemoveJail(name, "is no longer wanted")
+        for name in sorted(unwanted, key=lambda name: (-ranks.get(name, 0), name))
+    ]
+    steps = [
+        _moved(wanted[name], moves[name])
+        if moves.get(name) in former
+        else _step(wanted[name], found.get(name))
+        for name in wanted.keys() - kept
+    ]
     changes = [step for step in steps if step is not None]
-    return (*removals, *sorted(changes, key=lambda step: _ORDER[type(step)]))
+    return (*removals, *sorted(changes, key=lambda step: _turn(step, ranks)))
+
+
+def _turn(step: Step, ranks: Mapping[str, int]) -> tuple[int, int, str]:
+    return _ORDER[type(step)], ranks.get(step.name, 0), step.name
+
+
+def _moved(spec: JailSpec, former: str) -> MoveJail:
+    return MoveJail(spec, f"was {spoken(former)} before", former)
 
 
 def _step(spec: JailSpec, facts: JailFacts | None) -> Step | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,13 +21,14 @@ import yaml
 
 from jails.spec import JailFile, JailSpec, Restart, RestartPolicy, SharedFolder
 from maculaos.addresses import Address
-from reconciler.names import app_jail, node_jail
+from reconciler.names import app_jail, jail_of, node_jail
 from reconciler.placement import IDENTITY, SOCKETS, Placement, socket_path
-from reconciler.spec import effective
+from reconciler.specs.spec import own_overrides
 
 if TYPE_CHECKING:
-    from reconciler.desired import Desired
-    from reconciler.spec import AppSpec, NodeSpec
+    from maculaos.documents import Problem
+    from reconciler.specs.desired import Desired
+    from reconciler.specs.spec import AppSpec, NodeSpec
 
 # The first word of an app's command that means this machine's own macula program.
 MACULA: Final = "macula"
@@ -62,11 +63,13 @@ class Rendered:
     blocked: Mapping[str, str]
     # By node name, where others on this machine dial it.
     reach: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # What is wrong with the files of items, by jail; such a jail may be one of ``jails``.
+    broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def kept(self) -> frozenset[str]:
         """The names that a plan leaves as they are."""
-        return frozenset(self.blocked)
+        return frozenset(self.blocked) | (self.broken.keys() - self.jails.keys())
 
 
 def render(desired: Desired, machine: MachinePaths) -> Rendered:
@@ -76,13 +79,21 @@ def render(desired: Desired, machine: MachinePaths) -> Rendered:
     reach = {name: dialled(node, machine.placement) for name, node in desired.nodes.items()}
     for name, node in desired.nodes.items():
         if node_jail(name) not in blocked:
-            settings = _fixed_settings(node, desired, machine)
+            settings = _fixed_settings(node, machine)
             jails[node_jail(name)] = _node(settings, _peers(node, reach), node, machine)
     for name, app in desired.apps.items():
         if app_jail(name) not in blocked:
             jails[app_jail(name)] = _app(app, desired, machine)
     ordered = MappingProxyType(dict(sorted(jails.items())))
-    return Rendered(ordered, MappingProxyType(blocked), MappingProxyType(reach))
+    broken = {jail_of(key): _first_of(problems) for key, problems in desired.broken.items()}
+    return Rendered(
+        ordered, MappingProxyType(blocked), MappingProxyType(reach), MappingProxyType(broken)
+    )
+
+
+def _first_of(problems: Sequence[Problem]) -> str:
+    more = len(problems) - 1
+    return f"{problems[0]}" + (f" (and {more} more)" if more else "")
 
 
 def _blocked(desired: Desired, machine: MachinePaths) -> dict[str, str]:
@@ -97,6 +108,9 @@ def _blocked(desired: Desired, machine: MachinePaths) -> dict[str, str]:
     if placement.own_network is not None:
         named = [*map(node_jail, desired.nodes), *map(app_jail, desired.apps)]
         blocked |= placement.own_network.clashes(named)
+        listens = {node_jail(name): node.listen for name, node in desired.nodes.items()}
+        contested = placement.own_network.contested(listens)
+        blocked |= {jail: why for jail, why in contested.items() if jail not in blocked}
     return blocked
 
 
@@ -138,14 +152,14 @@ def _socket_mount(node: str, machine: MachinePaths, *, is_writable: bool) -> Sha
     return SharedFolder(source=str(source), target=str(SOCKETS), is_writable=is_writable)
 
 
-def _fixed_settings(node: NodeSpec, desired: Desired, machine: MachinePaths) -> dict[str, Any]:
+def _fixed_settings(node: NodeSpec, machine: MachinePaths) -> dict[str, Any]:
     """The settings that a node reads only at its start, in the words of its settings file."""
     credentials = machine.placement.seen_credentials(machine.credentials_dir / node.name)
     bound = machine.placement.bound(node_jail(node.name), node.listen)
     listen: dict[str, Any] = {"address": bound, "port": node.listen.port}
-    if node.listen.advertise:
-        listen["advertise"] = list(node.listen.advertise)
-    settled = effective(node, desired.realm)
+    if advertised := machine.placement.advertised(node.listen):
+        listen["advertise"] = list(advertised)
+    settled = own_overrides(node)
     return {
         "version": 1,
         "name": node.name,
@@ -166,7 +180,9 @@ def _peers(node: NodeSpec, reach: Mapping[str, str]) -> list[str]:
     written = node.peers
     if written is None:
         written = tuple(name for name in reach if name != node.name)
-    return list(dict.fromkeys(peer if ":" in peer else reach[peer] for peer in written))
+    # A node that is named and broken has no address yet; its own item says what is wrong.
+    found = (peer if ":" in peer else reach.get(peer) for peer in written)
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _app(app: AppSpec, desired: Desired, machine: MachinePaths) -> JailSpec:

@@ -6,18 +6,28 @@ I/O: when to write it down is the daemon's business.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from jails.spec import JailState
 from reconciler.activity import Activity, Moment, Snapshot
-from reconciler.names import spoken
+from reconciler.conditions import Condition, advance
+from reconciler.generations import bounded
+from reconciler.names import app_jail, node_jail, spoken
 from reconciler.observed import World, items
-from reconciler.status import FetchStatus, RevisionStatus, Status
+from reconciler.status import FetchStatus, RevisionStatus, Status, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.convergence import Convergence
+    from reconciler.status import ItemStatus
+    from reconciler.steps import Step
+
+
+MOST_WAITING_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,25 @@ class Standing:
     # By file: why it could not be written the last time; empty if it could.
     unwritten: dict[str, str] = field(default_factory=dict)
     under_way: dict[str, Moment] = field(default_factory=dict)
+    # Asks the webhook listener, if there is one, what became of the requests so far.
+    deliveries: Callable[[], dict[str, int]] = dict
+
+    # Keys of items that are gone from the repository, and stay until an operator consents.
+    waiting: tuple[str, ...] = ()
+    # By jail: the step that would be taken, had an operator not suspended the work.
+    held: dict[str, str] = field(default_factory=dict)
+    # By key of the item, empty for the whole: the conditions of the last snapshot.
+    conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
+
+    def recall(self, status: Status | None) -> None:
+        """Take over the past of the conditions from what the last reconciler showed."""
+        if status is not None:
+            self.conditions = {item.key: item.conditions for item in status.items}
+            self.conditions[""] = status.conditions
+
+    def hold(self, steps: Iterable[Step]) -> None:
+        """These steps would be taken, were the work not suspended."""
+        self.held = {step.name: f"{step.verb}: {step.reason}" for step in steps}
 
     def begin(self, text: str, now: float) -> None:
         """Something that may take a while began."""
@@ -69,7 +98,7 @@ class Standing:
 
     def snapshot(self, convergence: Convergence, events: Iterable[Moment], now: float) -> Snapshot:
         """How things stand at ``now``, in seconds since the epoch."""
-        world = self.with_failures(convergence)
+        world, deadline_s = self.with_failures(convergence), self.about.deadline_s
         progress = convergence.progress
         status = Status(
             at=now,
@@ -85,22 +114,71 @@ class Standing:
                 attempted=progress.last_attempted,
                 applied=progress.last_applied,
                 refused=progress.refused,
+                refused_for=progress.refused_for,
             ),
             fetch=self.fetch,
             reconciled_at=self.reconciled_at,
             reconcile_s=self.reconcile_s,
             converged=self._is_converged(convergence),
             problems=self._problems(convergence, world),
-            items=items(world, now, self.about.deadline_s),
+            look_error=convergence.look_failure.reason if convergence.look_failure else "",
+            suspended=progress.suspended,
+            pinned=progress.pinned,
+            bad=progress.bad,
+            items=tuple(
+                self._versioned(item, convergence) for item in items(world, now, deadline_s)
+            ),
         )
+        status = self._conditioned(status)
         activity = Activity(
             subject=self.subject,
             author=self.author,
             notice=self.notice,
             under_way=tuple(self.under_way.values()),
             events=tuple(events),
+            deliveries=self.deliveries(),
         )
         return Snapshot(status=status, activity=activity)
+
+    def _versioned(self, item: ItemStatus, convergence: Convergence) -> ItemStatus:
+        """The item with the versions that are wanted and there, and what became of its step."""
+        jail = node_jail(item.name) if item.kind == "node" else app_jail(item.name)
+        rendered, facts = self.world.rendered, self.world.found.get(jail)
+        spec = rendered.jails.get(jail) if rendered is not None else None
+        failure = convergence.step_failures.get(jail)
+        is_suspended = convergence.progress.suspended is not None
+        return replace(
+            item,
+            failures=failure.count if failure is not None else 0,
+            held=self.held.get(jail, "") if is_suspended else "",
+            generation=_version(spec.program_digest(), spec.files_digest()) if spec else "",
+            applied=_version(facts.program_digest, facts.files_digest) if facts else "",
+        )
+
+    def _conditioned(self, status: Status) -> Status:
+        """``status`` with the time of each condition; remembers them for the next one.
+
+        Right after a start nothing is known yet: what was said last stands until more is.
+        """
+        past, now = self.conditions, status.at
+        is_new = self.world.rendered is None
+        listed = tuple(
+            replace(item, conditions=known)
+            if (known := past.get(item.key, ())) and (is_new or self._is_unasked(item))
+            else replace(item, conditions=advance(known, item.claims(), now))
+            for item in status.items
+        )
+        whole = past.get("", ())
+        if not (whole and is_new) or status.problems or status.fetch.error:
+            whole = advance(whole, status.claims(), now)
+        self.conditions = dict(past) if is_new else {}
+        self.conditions |= {item.key: item.conditions for item in listed}
+        self.conditions[""] = whole
+        return replace(status, items=listed, conditions=whole)
+
+    def _is_unasked(self, item: ItemStatus) -> bool:
+        is_running = item.state == JailState.RUNNING
+        return item.kind == "node" and is_running and item.name not in self.world.health
 
     def _is_converged(self, convergence: Convergence) -> bool:
         goal, progress = convergence.goal, convergence.progress
@@ -112,6 +190,7 @@ class Standing:
             and not is_pending
             and not convergence.step_failures
             and not self.world.blocked
+            and not self.waiting
         )
 
     def _problems(self, convergence: Convergence, world: World) -> tuple[str, ...]:
@@ -121,8 +200,26 @@ class Standing:
             lines.append(convergence.evaluate_failure.reason)
         if convergence.look_failure is not None:
             lines.append(convergence.look_failure.reason)
+        if world.desired is not None:
+            lines += bounded(tuple(map(str, world.desired.told())))
         hindered = (*world.blocked.items(), *world.failures.items())
         lines += [f"{spoken(jail)}: {reason}" for jail, reason in hindered]
+        if self.waiting:
+            lines.append(_waiting_line(self.waiting, convergence.goal or ""))
         unwritten = sorted(self.unwritten.items())
         lines += [f"cannot write {file}: {reason}" for file, reason in unwritten if reason]
         return tuple(lines)
+
+
+def _waiting_line(waiting: tuple[str, ...], goal: str) -> str:
+    shown = ", ".join(key.replace("/", " ") for key in waiting[:MOST_WAITING_SHOWN])
+    more = len(waiting) - MOST_WAITING_SHOWN
+    rest = f" and {more} more" if more > 0 else ""
+    return (
+        f"{counted(len(waiting), 'item')} would be removed, too many at once: {shown}{rest};"
+        f" if that is meant: reconciler consent {goal}"
+    )
+
+
+def _version(program_digest: str, files_digest: str) -> str:
+    return hashlib.sha256(f"{program_digest} {files_digest}".encode()).hexdigest()[:16]

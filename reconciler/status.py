@@ -1,20 +1,21 @@
 """What the reconciler says of itself and of what it runs: values, as JSON and as plain lines.
 
-The words are those of Flux: *Ready* (as wanted), *Reconciling* (being worked on or tried again),
-*Stalled* (trying again cannot help: somebody has to act). Ready is always there, the other two
-only while they hold. Nothing is gathered or coloured here.
+What is claimed of an item and of the whole at this moment follows from their values
+(``claims``); ``reconciler.conditions`` says what the words mean, and since when they hold. Nothing
+is gathered or coloured here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from maculaos.errors import UsageError
+from reconciler.conditions import Condition, Reason, Truth, Word, with_next_move
+from reconciler.generations import Suspension
 from reconciler.values import STRICT
 
 if TYPE_CHECKING:
@@ -24,26 +25,6 @@ SHORT_REVISION: Final = 10
 _COLUMNS: Final[tuple[str, ...]] = (
     "KIND", "NAME", "CONDITION", "STATE", "ADDRESS", "MEMBERS", "PID", "REASON",
 )  # fmt: skip
-
-
-class Word(StrEnum):
-    """The kinds of conditions."""
-
-    READY = "Ready"
-    RECONCILING = "Reconciling"
-    STALLED = "Stalled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """One thing that holds; ``reason`` is one word for programs, ``message`` a line for people."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    word: Word
-    holds: bool
-    reason: str
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +47,7 @@ class ItemStatus:
     kind: Literal["node", "app"]
     # A word of ``jails.spec.JailState``, or absent or blocked.
     state: str
+    # It runs, and answers if it is a node; the condition Ready also wants it to be as in Git.
     ready: bool
     # Why it is not ready; a note for people if it is.
     reason: str = ""
@@ -76,6 +58,60 @@ class ItemStatus:
     address: str = ""
     members: MemberCount | None = None
     since: float | None = None
+    # How often in a row its step failed.
+    failures: int = 0
+    # The step that is not taken because an operator suspended the work.
+    held: str = ""
+    # Digests of the version that is wanted and of the one that is there; empty for none.
+    generation: str = ""
+    applied: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What programs call it: ``node/n1``."""
+        return f"{self.kind}/{self.name}"
+
+    def claims(self) -> tuple[Condition, ...]:
+        """Ready, and Reconciling and Stalled where they hold, at this moment."""
+        status, reason = self._verdict()
+        claimed = [(Word.READY, status, reason)]
+        if status is not Truth.TRUE and not self.held:
+            if self.stalled:
+                claimed.append((Word.STALLED, Truth.TRUE, reason))
+            else:
+                is_retried = bool(self.failures or self.restarts)
+                word = Reason.PROGRESSING_WITH_RETRY if is_retried else Reason.PROGRESSING
+                claimed.append((Word.RECONCILING, Truth.TRUE, word))
+        # What is there is spoken of; before anything is, what is wanted.
+        generation = self.applied or self.generation
+        return tuple(
+            Condition(
+                word=word,
+                status=status,
+                reason=reason,
+                message=with_next_move(reason, self.held or self.reason),
+                generation=generation,
+            )
+            for word, status, reason in claimed
+        )
+
+    def _verdict(self) -> tuple[Truth, Reason]:
+        """Ready or not, and why: the most telling reason first."""
+        causes = (
+            (self.held, Reason.DRIFTED),
+            (self.state == "blocked", Reason.BLOCKED),
+            (self.failures, Reason.STEP_FAILED),
+            (self.state == "failed", Reason.RESTARTS_EXHAUSTED),
+            (self.state == "backing-off", Reason.BACKING_OFF),
+            (self.stalled, Reason.DEADLINE_EXCEEDED),
+        )
+        for holds, reason in causes:
+            if holds:
+                return Truth.FALSE, reason
+        if self.ready and self.applied in {"", self.generation}:
+            return Truth.TRUE, Reason.HEALTHY
+        return Truth.UNKNOWN, Reason.PROGRESSING
 
     @property
     def word(self) -> Word:
@@ -83,6 +119,22 @@ class ItemStatus:
         if self.ready:
             return Word.READY
         return Word.STALLED if self.stalled else Word.RECONCILING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteStatus:
+    """One remote as it answered last; times in seconds since the epoch, None for never."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    url: str
+    head: str | None = None
+    ok_at: float | None = None
+    failed_at: float | None = None
+    # How often in a row it failed, why the last time, and when it is asked again.
+    failures: int = 0
+    error: str = ""
+    retry_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +147,8 @@ class FetchStatus:
     failed_at: float | None = None
     # Empty if the last fetch went well.
     error: str = ""
+    # In the order of preference.
+    remotes: tuple[RemoteStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +161,8 @@ class RevisionStatus:
     attempted: str | None = None
     applied: str | None = None
     refused: str | None = None
+    # What was wrong with the refused one: specs, history or signatures; empty for none.
+    refused_for: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +189,14 @@ class Status:
     converged: bool = False
     # Everything that somebody has to repair, a line each.
     problems: tuple[str, ...] = ()
+    # Why the machine could not be looked at the last time; empty if it could.
+    look_error: str = ""
+    suspended: Suspension | None = None
+    # The revision that an operator rolled back to; the branch waits until it is resumed.
+    pinned: str | None = None
+    # Those that were rolled back from.
+    bad: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     items: tuple[ItemStatus, ...] = ()
 
     @property
@@ -141,20 +205,24 @@ class Status:
         upheld = self.converged and not self.problems and not self.fetch.error
         return upheld and all(item.ready for item in self.items)
 
-    def conditions(self) -> tuple[Condition, ...]:
-        """Ready, and Reconciling and Stalled where they hold."""
+    @property
+    def is_rolled_back(self) -> bool:
+        """An earlier revision runs than the branch wants, by an operator's word."""
+        return self.pinned is not None or self.revisions.tip in self.bad
+
+    def claims(self) -> tuple[Condition, ...]:
+        """Ready, and Reconciling and Stalled where they hold, at this moment."""
         return tuple(c for c in (self._is_ready(), self._is_working(), self._is_stalled()) if c)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs: the values, and the conditions that follow from them."""
+        """For programs: the values, and ``ready``, which follows from them."""
         said: dict[str, Any] = _STATUS.dump_python(self, mode="json")
-        conditions = _CONDITIONS.dump_python(self.conditions(), mode="json")
-        return {**said, "ready": self.ready, "conditions": conditions}
+        return {**said, "ready": self.ready}
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Status:
         """Read what ``as_json`` gave; raises ``UsageError`` for anything else."""
-        values = {key: said[key] for key in said if key not in {"ready", "conditions"}}
+        values = {key: said[key] for key in said if key != "ready"}
         try:
             return _STATUS.validate_json(_PLAIN.dump_json(values))
         except ValidationError as error:
@@ -163,45 +231,88 @@ class Status:
                 "is it of the same version as this program?",
             ) from error
 
+    def withheld(self) -> tuple[tuple[str, str], ...]:
+        """What an operator keeps from happening: a word and a line for people each."""
+        said = []
+        if (held := self.suspended) is not None:
+            until = f" until {moment(held.until)}" if held.until is not None else ""
+            why = f": {held.reason}" if held.reason else ""
+            said.append(("suspended", f"since {moment(held.since)}{until}{why}"))
+        if self.pinned is not None:
+            said.append(("rolled back", f"to {short_revision(self.pinned)}, which stays"))
+        elif self.is_rolled_back:
+            said.append(
+                ("rolled back", f"the tip {short_revision(self.revisions.tip)} is not taken")
+            )
+        return tuple(said)
+
     def as_text(self) -> str:
         """Plain lines for people."""
         return "\n".join([*self._head(), *self._table(), *self._tail()]) + "\n"
 
     def _is_ready(self) -> Condition:
         if self.ready:
-            return Condition(word=Word.READY, holds=True, reason="Converged")
-        return Condition(word=Word.READY, holds=False, reason=self._why(), message=self._first())
+            return self._claim(Word.READY, Truth.TRUE, Reason.CONVERGED)
+        reason = self._why()
+        unknown = {Reason.PROGRESSING, Reason.MACHINE_UNREADABLE}
+        status = Truth.UNKNOWN if reason in unknown else Truth.FALSE
+        return self._claim(Word.READY, status, reason, with_next_move(reason, self._first()))
+
+    def _claim(self, word: Word, status: Truth, reason: Reason, message: str = "") -> Condition:
+        spoken_of = self.revisions.attempted or ""
+        return Condition(
+            word=word, status=status, reason=reason, message=message, generation=spoken_of
+        )
 
     def _is_working(self) -> Condition | None:
+        if self.suspended is not None:
+            return None
         waiting = [item for item in self.items if item.word is Word.RECONCILING]
         if not (waiting or self.fetch.error) and (self.converged or self._is_idle):
             return None
         retrying = bool(self.fetch.error) or any(item.restarts for item in waiting)
-        reason = "ProgressingWithRetry" if retrying else "Progressing"
+        reason = Reason.PROGRESSING_WITH_RETRY if retrying else Reason.PROGRESSING
         named = ", ".join(f"{item.kind} {item.name}" for item in waiting[:5])
         message = self.fetch.error or (f"waiting for {named}" if named else "")
-        return Condition(word=Word.RECONCILING, holds=True, reason=reason, message=message)
+        return self._claim(Word.RECONCILING, Truth.TRUE, reason, message)
 
     def _is_stalled(self) -> Condition | None:
         stuck = [item for item in self.items if item.word is Word.STALLED]
-        if self.revisions.refused is None and not stuck:
+        if self.revisions.refused is not None:
+            reason = self._refusal
+        elif self.is_rolled_back:
+            reason = Reason.ROLLED_BACK
+        elif stuck:
+            reason = Reason.BLOCKED
+        else:
             return None
-        reason = "Refused" if self.revisions.refused is not None else "Blocked"
-        return Condition(word=Word.STALLED, holds=True, reason=reason, message=self._first())
+        message = with_next_move(reason, self._first())
+        return self._claim(Word.STALLED, Truth.TRUE, reason, message)
 
     @property
     def _is_idle(self) -> bool:
         """Nothing was ever accepted, so there is nothing to work on."""
         return self.revisions.applied is None and self.revisions.refused is not None
 
-    def _why(self) -> str:
-        if self.revisions.refused is not None:
-            return "Refused"
-        if self.fetch.error:
-            return "GitUnreachable"
-        return "Progressing" if not self.converged else "NotReady"
+    @property
+    def _refusal(self) -> Reason:
+        is_distrusted = self.revisions.refused_for in {"history", "signatures"}
+        return Reason.UNTRUSTED if is_distrusted else Reason.REFUSED
+
+    def _why(self) -> Reason:
+        causes = (
+            (self.suspended is not None, Reason.SUSPENDED),
+            (self.is_rolled_back, Reason.ROLLED_BACK),
+            (self.revisions.refused is not None, self._refusal),
+            (self.fetch.error, Reason.GIT_UNREACHABLE),
+            (self.look_error, Reason.MACHINE_UNREADABLE),
+            (not self.converged, Reason.PROGRESSING),
+        )
+        return next((reason for holds, reason in causes if holds), Reason.NOT_READY)
 
     def _first(self) -> str:
+        if self.suspended is not None:
+            return self.suspended.reason
         if self.problems:
             more = len(self.problems) - 1
             return self.problems[0] + (f" (and {more} more)" if more else "")
@@ -209,10 +320,11 @@ class Status:
         return self.fetch.error or next(reasons, "")
 
     def _head(self) -> list[str]:
-        revisions, words = self.revisions, self.conditions()
+        revisions, words = self.revisions, self.claims()
         said = ", ".join(f"{c.word} ({c.reason})" for c in words if c.holds) or "Not ready"
         lines = [
             f"realm       {self.realm or '-'}",
+            *(f"{word:<12}{said}" for word, said in self.withheld()),
             f"condition   {said}",
             f"repository  {self.url} ({self.branch})",
             f"tip         {short_revision(revisions.tip)}",
@@ -222,9 +334,11 @@ class Status:
             lines.append(f"refused     {short_revision(revisions.refused)}")
         if self.reconciled_at is not None:
             took = f", took {self.reconcile_s:.2f} s" if self.reconcile_s is not None else ""
-            lines.append(f"reconciled  {_moment(self.reconciled_at)}{took}")
+            lines.append(f"reconciled  {moment(self.reconciled_at)}{took}")
         if self.fetch.error:
             lines.append(f"fetch       {self.fetch.error}")
+        failed = [one for one in self.fetch.remotes if one.error and one.error != self.fetch.error]
+        lines += [f"remote      {one.error} (failed {one.failures} times)" for one in failed]
         return [
             *lines,
             f"runtime     {self.runtime_why or self.runtime}",
@@ -244,7 +358,6 @@ class Status:
 
 
 _STATUS: Final = TypeAdapter(Status)
-_CONDITIONS: Final = TypeAdapter(tuple[Condition, ...])
 _PLAIN: Final = TypeAdapter(dict[str, Any])
 
 
@@ -265,5 +378,6 @@ def _row(item: ItemStatus) -> tuple[str, ...]:
     return item.kind, item.name, item.word, item.state, address, members, pid, item.reason
 
 
-def _moment(at: float) -> str:
+def moment(at: float) -> str:
+    """A time in seconds since the epoch, as people read it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -61,6 +61,15 @@ class StartJail(_OfSpec):
 
 
 @dataclass(frozen=True, slots=True)
+class MoveJail(_OfSpec):
+    """The jail is wanted under a new name: what the former one keeps goes along."""
+
+    verb: ClassVar[str] = "move"
+
+    former: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceJail(_OfSpec):
     """The jail runs something else than what is wanted."""
 
@@ -74,4 +83,4 @@ class UpdateFiles(_OfSpec):
     verb: ClassVar[str] = "update"
 
 
-Step: TypeAlias = RemoveJail | StartJail | ReplaceJail | UpdateFiles
+Step: TypeAlias = RemoveJail | MoveJail | StartJail | ReplaceJail | UpdateFiles

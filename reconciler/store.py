@@ -1,8 +1,8 @@
 """The files in ``state_dir``: what a reconciler remembers, and what it shows to others.
 
-``state.json`` (progress) is what the next start relies on; ``status.json`` and
-``history.jsonl`` are for people and programs, and may be read by anybody. Each is replaced
-atomically. Only the holder of the lock writes.
+``state.json`` (progress) is what the next start relies on; ``status.json``, ``history.jsonl``,
+``events.jsonl`` and ``metrics.prom`` are for people and programs, and may be read by anybody. Each
+is replaced atomically. Only the holder of the lock writes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from maculaos.host.files import (
     write_atomically,
 )
 from reconciler.activity import Snapshot
+from reconciler.estate import INVENTORY, VERSIONS
+from reconciler.events import decode_events, encode_events
 from reconciler.generations import (
     Progress,
     decode_history,
@@ -30,15 +32,18 @@ from reconciler.generations import (
 from reconciler.machine import own_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from reconciler.events import Event
     from reconciler.generations import Generation
 
 _PROGRESS: Final = "state.json"
 _HISTORY: Final = "history.jsonl"
 _SNAPSHOT: Final = "status.json"
-_FILES: Final = (_PROGRESS, _HISTORY, _SNAPSHOT)
+_EVENTS: Final = "events.jsonl"
+METRICS: Final = "metrics.prom"
+_FILES: Final = (_PROGRESS, _HISTORY, _SNAPSHOT, _EVENTS, METRICS, INVENTORY, VERSIONS)
 
 
 class Store:
@@ -89,6 +94,28 @@ class Store:
         """Add ``generation`` to the history."""
         history = remember(self.history(), generation, self._most)
         write_atomically(self.folder / _HISTORY, encode_history(history), 0o644)
+
+    def events(self) -> tuple[Event, ...]:
+        """The events that are remembered; the one that happened last at the end."""
+        try:
+            return decode_events((self.folder / _EVENTS).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def save_events(self, events: Iterable[Event]) -> None:
+        """Remember these events, and no others."""
+        write_atomically(self.folder / _EVENTS, encode_events(events), 0o644)
+
+    def metrics(self) -> str:
+        """The metrics that were written last; empty for none."""
+        try:
+            return (self.folder / METRICS).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+    def save_metrics(self, exposition: str) -> None:
+        """Show the metrics, for a collector that reads files."""
+        write_atomically(self.folder / METRICS, exposition.encode(), 0o644)
 
     def snapshot(self) -> Snapshot | None:
         """What the last reconciler said of itself; None if none ever ran."""

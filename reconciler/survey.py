@@ -15,7 +15,7 @@ from maculaos.client import connect
 from maculaos.errors import MaculaError
 from reconciler.names import kind_and_name
 from reconciler.observed import NodeHealth
-from reconciler.unreachable import one_line
+from reconciler.sources.unreachable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

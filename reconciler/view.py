@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.activity import Snapshot
-from reconciler.status import ItemStatus, Word, short_revision
+from reconciler.conditions import Word
+from reconciler.status import ItemStatus, short_revision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ def _title(status: Status) -> Text:
 
 
 def _word(status: Status) -> Word:
-    words = {condition.word for condition in status.conditions() if condition.holds}
+    words = {condition.word for condition in status.claims() if condition.holds}
     return next((w for w in (Word.STALLED, Word.READY) if w in words), Word.RECONCILING)
 
 
@@ -139,6 +140,8 @@ def _head(status: Status, activity: Activity, now: float, has_room: bool) -> Ren
     if status.reconciled_at is not None:
         took = f", took {status.reconcile_s:.2f} s" if status.reconcile_s is not None else ""
         grid.add_row("reconciled", Text(f"{ago(now - status.reconciled_at)} ago{took}"))
+    for word, said in status.withheld():
+        grid.add_row(word, Text(said, style="yellow"))
     if has_room and status.runtime_why:
         grid.add_row("runtime", Text(status.runtime_why))
     if status.fetch.error:

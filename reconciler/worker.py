@@ -14,16 +14,15 @@ from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from jails.runtime import JailError, Runtime
-from maculaos.client import connect
-from maculaos.errors import MaculaError
+from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import Clock
 from maculaos.host.logbook import Level
 from reconciler.activity import Moment
 from reconciler.apply import Applier, Observer, StepRecord
 from reconciler.choice import Choice
+from reconciler.chronicle import Chronicle
 from reconciler.convergence import (
     Action,
-    Backoff,
     Convergence,
     Evaluate,
     Fetch,
@@ -31,21 +30,29 @@ from reconciler.convergence import (
     Timing,
     Wait,
 )
-from reconciler.desired import Desired, Refused, compile_tree
-from reconciler.generations import Generation, Outcome, Progress, bounded
-from reconciler.git import Commit, GitSource, Revision
+from reconciler.generations import Generation, Outcome, bounded, not_awaited
 from reconciler.journal import Journal
-from reconciler.machine import machine_paths, make_socket_folders, remove_socket_folder
+from reconciler.machine import remove_socket_folder
 from reconciler.names import kind_and_name, spoken
-from reconciler.placement import socket_path
-from reconciler.plan import plan
-from reconciler.render import render
+from reconciler.planning import Planner, Prepared
+from reconciler.reloading import reload_node
+from reconciler.sources.following import Follower
+from reconciler.sources.git import Commit, GitSource, Revision
+from reconciler.sources.signatures import Verifier
+from reconciler.sources.trust import Untrusted
+from reconciler.sources.unreachable import (
+    DamagedClone,
+    EmptyRepository,
+    SourceUnreachable,
+    hindered,
+)
+from reconciler.specs.compilation import Compiler
+from reconciler.specs.desired import Desired, Refused
 from reconciler.standing import About, Standing
 from reconciler.status import FetchStatus, counted, short_revision
 from reconciler.steps import RemoveJail
 from reconciler.store import Store
 from reconciler.survey import look
-from reconciler.unreachable import DamagedClone, EmptyRepository, SourceUnreachable, hindered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +63,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RELOAD_TIMEOUT_S: Final = 5.0
 PROBLEMS_LOGGED: Final = 5
 
 
@@ -68,6 +74,15 @@ class Tools:
     # Which runtime that is, and why.
     choice: Choice
     source: GitSource
+    timing: Timing
+    # Asks the remotes of the source.
+    follower: Follower
+    # Which commits may be followed.
+    verifier: Verifier
+    # Commits become desired states by it; it remembers the files of the last one.
+    compiler: Compiler
+    # Desired states become steps by it.
+    planner: Planner
     store: Store
     clock: Clock
     journal: Journal
@@ -84,15 +99,16 @@ class Worker:
         # Set to end the work at the next border of a step.
         self.stopping = asyncio.Event()
         self.standing = Standing(about=self._about(pid))
+        self.chronicle = Chronicle(tools.store, tools.journal, self.standing)
         self.convergence = Convergence(
-            _timing(settings), tools.random, self._recalled(), tools.clock.monotonic()
+            tools.timing, tools.random, self.chronicle.recalled(), tools.clock.monotonic()
         )
         # While this holds, what is found on the machine changes by our own hand.
         self.is_repairing = False
-        self._saved = self.convergence.progress
         self._compiled: tuple[str, Desired] | None = None
         self._commits: dict[str, Commit] = {}
-        self._applier = Applier(tools.runtime, self._reload, tools.clock)
+        reload = partial(reload_node, settings.run_dir, tools.journal)
+        self._applier = Applier(tools.runtime, reload, tools.clock)
 
     def snapshot(self) -> Snapshot:
         """How things stand now."""
@@ -110,11 +126,11 @@ class Worker:
                 await self.repair(revision)
             case Wait():
                 return
-        self._save_progress()
+        self.chronicle.save_progress(self.convergence.progress)
 
     async def fetch(self) -> None:
         """Ask Git for the tip of the branch."""
-        text = f"asking {self.tools.source.shown_url}"
+        text, began = f"asking {self.tools.source.shown_url}", self._monotonic
         self.standing.begin(text, self._now)
         try:
             tip, notice = await _with_git(self._fetch)
@@ -130,6 +146,19 @@ class Worker:
             await self._fetched(tip, notice)
         finally:
             self.standing.end(text)
+            is_ok = not self.standing.fetch.error
+            self.chronicle.tally.fetched(self._monotonic - began, self._now, is_ok=is_ok)
+
+    def consent(self, revision: str) -> None:
+        """An operator takes the history of that commit as it is; raises ``UsageError``."""
+        convergence, now = self.convergence, self._monotonic
+        if not convergence.consent(revision, now) and not (
+            self.standing.waiting and convergence.consent_to_removals(revision, now)
+        ):
+            raise UsageError(*not_awaited(convergence.progress))
+        self.chronicle.save_progress(self.convergence.progress)
+        said = f"an operator consents to {short_revision(revision)}"
+        self._note("consented", said, revision=revision)
 
     async def evaluate(self, revision: str) -> None:
         """Read and compile that commit: it becomes the goal, or is refused."""
@@ -137,10 +166,13 @@ class Worker:
         text = f"reading {short_revision(revision)}"
         self.standing.begin(text, attempted_at)
         try:
+            await _with_git(partial(self._verify, revision))
             desired = await _with_git(partial(self._compile, revision))
             await _with_git(partial(self.tools.source.keep, Revision(revision)))
         except Refused as refused:
             self._refused(revision, refused, attempted_at)
+        except Untrusted as error:
+            self._distrusted(revision, error, attempted_at)
         except SourceUnreachable as error:
             known = self.convergence.evaluate_failure
             self.convergence.evaluate_failed(str(error), self._monotonic)
@@ -150,8 +182,10 @@ class Worker:
             self._compiled = (revision, desired)
             self.standing.refusal = ()
             self.convergence.compiled(revision, self._monotonic)
-            said = f"accepted {short_revision(revision)}"
-            self._note("commit_accepted", said, revision=revision, subject=self._subject(revision))
+            if self.convergence.goal == revision:  # else an operator held the branch meanwhile
+                said, subject = f"accepted {short_revision(revision)}", self._subject(revision)
+                self._note("commit_accepted", said, revision=revision, subject=subject)
+                self._tell_broken(desired)
         finally:
             self.standing.end(text)
 
@@ -166,7 +200,7 @@ class Worker:
     async def _repair(self, revision: str) -> None:
         attempted_at, began = self._now, self._monotonic
         try:
-            steps = await self._plan(revision)
+            prepared = await self._prepare(revision)
         except Refused as refused:
             # It was accepted once, by an older version of this program: repeating cannot help.
             self._refused(revision, refused, attempted_at)
@@ -177,19 +211,35 @@ class Worker:
             if known is None or known.reason != str(error):
                 self._cannot("look at the machine", error)
             return
+        steps = prepared.steps
         postponed = self.convergence.postponed(self._monotonic)
         due = [step for step in steps if step.name not in postponed]
         self.standing.is_settled = not steps
-        records = await self._apply(due)
+        self.standing.hold(steps)
+        if self.convergence.progress.suspended is not None:
+            self.convergence.inspected(self._monotonic)
+            return
+        records = await self._apply(revision, due)
         if len(records) < len(due):
-            return  # stopped at the border of a step: nothing is known about the rest
-        self.convergence.repaired(revision, frozenset(s.name for s in steps), self._monotonic)
-        self.standing.is_settled = not self.convergence.step_failures
-        self.standing.reconciled_at = self._now
-        self.standing.reconcile_s = self._monotonic - began
+            # Ended at the border of a step: nothing is known about the rest.
+            if not self.stopping.is_set():
+                self.convergence.interrupted(self._monotonic)
+            return
+        self._settled(revision, steps, began)
+        self._record(revision, attempted_at, records)
         if records:
             await self._look()
-        self._record(revision, attempted_at, records)
+        await self._release(prepared)
+
+    def _settled(self, revision: str, steps: tuple[Step, ...], began: float) -> None:
+        """That repair was carried out to its end, well or not."""
+        self.convergence.repaired(revision, frozenset(s.name for s in steps), self._monotonic)
+        failures = self.convergence.step_failures
+        self.standing.is_settled = not failures
+        self.standing.hold(step for step in steps if step.name in failures)
+        self.standing.reconciled_at = self._now
+        self.standing.reconcile_s = self._monotonic - began
+        self.chronicle.tally.repaired(self.standing.reconcile_s, self._now, is_ok=not failures)
 
     async def _look(self) -> None:
         try:
@@ -199,17 +249,30 @@ class Worker:
             return
         self.standing.world = replace(self.standing.world, found=found)
 
-    async def _plan(self, revision: str) -> tuple[Step, ...]:
+    async def _prepare(self, revision: str) -> Prepared:
+        """The steps to that commit, with all that they will make claimed as ours."""
         desired = await self._desired(revision)
-        runtime = self.tools.runtime.name
-        paths = await asyncio.to_thread(machine_paths, self.settings, tuple(desired.nodes), runtime)
-        rendered = render(desired, paths)
-        await asyncio.to_thread(make_socket_folders, self.settings, tuple(desired.nodes))
-        found = await look(self.tools.runtime)
+        has_consent = self.convergence.progress.consented_removals == revision
+        prepare = partial(self.tools.planner.prepare, desired, has_consent=has_consent)
+        prepared = await asyncio.to_thread(prepare)
         self.standing.world = replace(
-            self.standing.world, desired=desired, rendered=rendered, found=found
+            self.standing.world,
+            desired=prepared.desired,
+            rendered=prepared.rendered,
+            found=prepared.found,
         )
-        return plan(rendered.jails, found, rendered.kept)
+        self._tell_waiting(prepared.waiting)
+        if self.convergence.progress.suspended is None:
+            await asyncio.to_thread(self.tools.planner.claim, prepared)
+        return prepared
+
+    async def _release(self, prepared: Prepared) -> None:
+        try:
+            await asyncio.to_thread(self.tools.planner.release, prepared, self.standing.world.found)
+        except OSError as error:
+            self.chronicle.wrote("inventory.json", error)
+        else:
+            self.chronicle.wrote("inventory.json")
 
     async def _desired(self, revision: str) -> Desired:
         """What that accepted commit wants; read again after a restart."""
@@ -219,46 +282,34 @@ class Worker:
             self._subject(revision)
         return self._compiled[1]
 
-    async def _apply(self, steps: list[Step]) -> tuple[StepRecord, ...]:
-        if not steps:
-            return ()
+    async def _apply(self, revision: str, steps: list[Step]) -> tuple[StepRecord, ...]:
+        """Take ``steps``, as long as that revision is what they may lead to."""
         observer = Observer(began=self._step_began, ended=self._step_ended)
-        return await self._applier.apply(steps, self.stopping, observer)
-
-    async def _reload(self, jail: str) -> str:
-        kind, name = kind_and_name(jail)
-        if kind != "node":
-            return "only nodes can be told to reload"
-        socket = socket_path(self.settings.run_dir, name)
-        try:
-            async with (
-                asyncio.timeout(RELOAD_TIMEOUT_S),
-                connect(socket, name="reconciler") as mesh,
-            ):
-                await mesh.reload()
-        except (MaculaError, OSError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {RELOAD_TIMEOUT_S:g} s"
-            said = f"{spoken(jail)} does not reload and is restarted: {reason}"
-            self._note("reload_failed", said, Level.WARNING, jail=jail, reason=reason)
-            return reason
-        return ""
+        records: list[StepRecord] = []
+        for step in steps:
+            convergence = self.convergence
+            if not convergence.may_apply(revision) or convergence.is_overtaken(self._monotonic):
+                break
+            records += await self._applier.apply((step,), self.stopping, observer)
+        return tuple(records)
 
     # In a thread.
 
     def _fetch(self) -> tuple[Revision, str]:
-        source = self.tools.source
-        known = self.convergence.tip
-        before = source.tip() if known is None else Revision(known)
-        tip = source.fetch()
+        convergence = self.convergence
+        tip, notice = self.tools.follower.fetch(
+            convergence.tip, self._now, is_forced=convergence.is_forced
+        )
         if tip not in self._commits:
-            self._commits[tip] = source.commit(tip)
-        # Most fetches bring nothing new: they end here, and start no more git than they must.
-        if before in {None, tip}:
-            return tip, ""
-        if not source.holds(before) or source.is_ancestor(before, tip):
-            return tip, ""
-        gone = short_revision(before)
-        return tip, f"the history of {source.branch} was rewritten: {gone} is no part of it now"
+            self._commits[tip] = self.tools.source.commit(tip)
+        return tip, notice
+
+    def _verify(self, revision: str) -> None:
+        """Raise ``Untrusted`` if that commit may not be followed; the anchor moves later."""
+        progress = self.convergence.progress
+        self.tools.verifier.check(
+            Revision(revision), progress.anchor, self._now, consented=progress.consented
+        )
 
     def _compile(self, revision: str) -> Desired:
         try:
@@ -274,13 +325,13 @@ class Worker:
             self._commits[revision] = source.commit(Revision(revision))
         if tree.problems:
             raise Refused(tree.problems)
-        return compile_tree(tree.files)
+        return self.tools.compiler.compile(tree.files, tree.unreadable)
 
     # What came of it.
 
     async def _fetched(self, tip: Revision, notice: str) -> None:
         moved = tip != self.convergence.tip
-        self.standing.fetch = FetchStatus(ok_at=self._now)
+        self.standing.fetch = FetchStatus(ok_at=self._now, remotes=self.tools.follower.statuses)
         if moved:
             self.standing.notice = notice
             # Only the tip and the goal are still spoken of.
@@ -296,14 +347,42 @@ class Worker:
     def _fetch_failed(self, error: SourceUnreachable) -> None:
         if self.standing.fetch.error != str(error):
             self._cannot("fetch", error)
-        self.standing.fetch = replace(self.standing.fetch, failed_at=self._now, error=str(error))
+        remotes = self.tools.follower.statuses
+        self.standing.fetch = replace(
+            self.standing.fetch, failed_at=self._now, error=str(error), remotes=remotes
+        )
 
     def _refused(self, revision: str, refused: Refused, attempted_at: float) -> None:
         self.standing.refusal = bounded(tuple(map(str, refused.problems)))
         self.convergence.refused(revision, self._monotonic)
-        said = f"refused {short_revision(revision)}: {counted(len(refused.problems), 'problem')}"
         count = len(refused.problems)
+        said = f"refused {short_revision(revision)}: {counted(count, 'problem')}"
         self._note("commit_refused", said, Level.WARNING, revision=revision, problems=count)
+        self._remember_refusal(revision, attempted_at)
+
+    def _tell_broken(self, desired: Desired) -> None:
+        """Say what of an accepted commit cannot be done; the rest of it is."""
+        for key in desired.broken:
+            said = f"{key.replace('/', ' ')} is broken, and stays as it is"
+            self._note("item_broken", said, Level.WARNING, item=key)
+        for problem in desired.told()[:PROBLEMS_LOGGED]:
+            self._note("problem", "", Level.WARNING, at=str(problem))
+
+    def _tell_waiting(self, waiting: tuple[str, ...]) -> None:
+        """Say once which removals wait for an operator."""
+        if waiting and waiting != self.standing.waiting:
+            said = f"{counted(len(waiting), 'item')} would be removed: that waits for consent"
+            self._note("removal_waits", said, Level.WARNING, items=",".join(waiting)[:500])
+        self.standing.waiting = waiting
+
+    def _distrusted(self, revision: str, error: Untrusted, attempted_at: float) -> None:
+        self.standing.refusal = bounded(error.lines)
+        self.convergence.refused(revision, self._monotonic, error.doubt)
+        said = f"refused {short_revision(revision)}: its {error.doubt} cannot be trusted"
+        self._note("commit_refused", said, Level.WARNING, revision=revision, doubt=error.doubt)
+        self._remember_refusal(revision, attempted_at)
+
+    def _remember_refusal(self, revision: str, attempted_at: float) -> None:
         for line in self.standing.refusal[:PROBLEMS_LOGGED]:
             self._note("problem", "", Level.WARNING, at=line)
         self._remember(revision, Outcome.REFUSED, attempted_at, problems=self.standing.refusal)
@@ -314,8 +393,10 @@ class Worker:
     def _step_ended(self, record: StepRecord) -> None:
         step = record.step
         self.standing.end(step.describe())
-        said, took = record.describe(), f"{record.duration_s:.2f}"
-        if record.is_ok:
+        is_ok, seconds = record.is_ok, record.duration_s
+        self.chronicle.tally.stepped(step.verb, seconds, self._now, is_ok=is_ok)
+        said, took = record.describe(), f"{seconds:.2f}"
+        if is_ok:
             self.convergence.step_done(step.name)
             self._forget_socket(step)
             self._note(step.verb, said, jail=step.name, why=step.reason, took_s=took)
@@ -332,13 +413,19 @@ class Worker:
     def _record(self, revision: str, attempted_at: float, records: tuple[StepRecord, ...]) -> None:
         """Put this repair into the history if it says anything new about the commit."""
         failures = self.convergence.step_failures
-        outcome = Outcome.FAILED if failures else Outcome.APPLIED
+        desired = self.standing.world.desired
+        told = () if desired is None else desired.told()
+        reached = Outcome.PARTIAL if told or self.standing.waiting else Outcome.APPLIED
+        if self.convergence.progress.is_rollback(revision, self.convergence.tip):
+            reached = Outcome.ROLLED_BACK
+        outcome = Outcome.FAILED if failures else reached
         # A commit that was refused meanwhile changed nothing about the one that is repaired.
-        done = [one for one in self._history() if one.outcome is not Outcome.REFUSED]
+        done = [one for one in self.chronicle.history() if one.outcome is not Outcome.REFUSED]
         if not done or (done[-1].revision, done[-1].outcome) != (revision, outcome):
             steps = tuple(record.describe() for record in records)
-            problems = tuple(
-                f"{spoken(jail)}: {failure.reason}" for jail, failure in failures.items()
+            problems = (
+                *(f"{spoken(jail)}: {failure.reason}" for jail, failure in failures.items()),
+                *map(str, told),
             )
             self._remember(revision, outcome, attempted_at, problems=problems, steps=steps)
 
@@ -351,9 +438,7 @@ class Worker:
         problems: tuple[str, ...] = (),
         steps: tuple[str, ...] = (),
     ) -> None:
-        last, commit = self._last_generation(), self._commits.get(revision)
-        if last is not None and last.revision == revision:
-            attempted_at, steps = last.attempted_at, (*last.steps, *steps)
+        commit = self._commits.get(revision)
         generation = Generation(
             revision=revision,
             subject=commit.subject if commit else "",
@@ -364,54 +449,12 @@ class Worker:
             problems=problems,
             steps=steps,
         )
-        try:
-            self.tools.store.record(generation)
-        except OSError as error:
-            self.wrote("history.jsonl", error)
-        else:
-            self.wrote("history.jsonl")
+        self.chronicle.record(generation)
 
-    def wrote(self, file: str, error: OSError | None = None) -> None:
-        """Remember why ``file`` could not be written, or that it could; say each reason once."""
-        reason = "" if error is None else error.strerror or str(error)
-        if reason and reason != self.standing.unwritten.get(file):
-            self.tools.journal.cannot(f"write {file}", reason, file=file)
-        self.standing.unwritten[file] = reason
-
-    def _last_generation(self) -> Generation | None:
-        history = self._history()
-        return history[-1] if history else None
-
-    def _history(self) -> tuple[Generation, ...]:
-        try:
-            return self.tools.store.history()
-        except OSError:
-            return ()  # writing it will say why
-
-    def _save_progress(self) -> None:
-        progress = self.convergence.progress
-        if progress == self._saved:
-            return
-        try:
-            self.tools.store.save_progress(progress)
-        except OSError as error:
-            self.wrote("state.json", error)
-        else:
-            self._saved = progress
-            self.wrote("state.json")
-
-    def _recalled(self) -> Progress:
-        """How far the last worker came.
-
-        A refused commit is not evaluated again, so recall what was wrong with it; if that was
-        never written down, forget the refusal, and the next look at the commit says it.
-        """
-        progress = self.tools.store.progress()
-        for generation in self._history():
-            if generation.revision == progress.refused and generation.outcome is Outcome.REFUSED:
-                self.standing.refusal = generation.problems
-                return progress
-        return progress.without_refusal()
+    def subject_of(self, revision: str | None) -> str:
+        """The first line of that commit's message, if it is known."""
+        commit = self._commits.get(revision or "")
+        return commit.subject if commit is not None else ""
 
     def _subject(self, revision: str) -> str:
         commit = self._commits.get(revision)
@@ -454,14 +497,3 @@ async def _with_git(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
     except OSError as error:
         raise hindered(error) from error
-
-
-def _timing(settings: ReconcilerSettings) -> Timing:
-    poll, retry = settings.poll, settings.retry
-    return Timing(
-        poll_interval_s=poll.interval_s,
-        poll_jitter=poll.jitter,
-        drift_interval_s=settings.drift_interval_s,
-        fetch=Backoff(base_s=poll.backoff_base_s, max_s=poll.backoff_max_s),
-        retry=Backoff(base_s=retry.base_s, max_s=retry.max_s),
-    )

@@ -52,6 +52,8 @@ def is_plain_path(path: str) -> bool:
 
 def _problems(spec: JailSpec) -> Iterable[str]:
     isolation = spec.isolation
+    if spec.secrets is not None:
+        yield "secrets in its environment would be shown by ps(1) here"
     if isolation.user and not _USER.fullmatch(isolation.user):
         yield f"{isolation.user!r} is no name of an account"
     paths = [

@@ -10,6 +10,10 @@ only to the newest snapshot unless it destroys the newer ones, which must stay; 
 out of the snapshot could break off in the middle. A clone is there at once, as a whole, or not.
 The generation before stays as long as a snapshot of it does. No generation is mounted at boot:
 ``make`` mounts the one that counts.
+
+When the folder of a jail gets another name, what it holds follows: one ``zfs rename`` of the holder
+with all below it, then the mount points, then the mark. Until then it is the former jail's by its
+mark, and only ``take_over``, which knows that jail, touches it.
 """
 
 from __future__ import annotations
@@ -79,7 +83,7 @@ class Datasets:
 
     def __init__(self, place: Place, holder: str, runner: CommandRunner, clock: Clock) -> None:
         self._place = place
-        self._holder = holder
+        self.holder = holder
         self._run = runner.run
         self._clock = clock
         self._data = place.directory.data
@@ -92,7 +96,7 @@ class Datasets:
     def make(self) -> None:
         """See ``Storage.make``: the generation that counts is mounted, and nothing in its place."""
         if not self._listed():
-            self._run(*zfs.create_holder_argv(self._holder, str(self._place.path)))
+            self._run(*zfs.create_holder_argv(self.holder, str(self._place.path)))
         if not self._look().current:
             self._run(*zfs.create_argv(self._name(1), **self._properties(self._data)))
         found = self._look()
@@ -135,7 +139,7 @@ class Datasets:
     def import_archive(self, archive: Path) -> None:
         """See ``Storage.import_archive``: from the renaming on, it has happened."""
         self._discard_unfinished()
-        filled = f"{self._holder}/{_UNFINISHED}"
+        filled = f"{self.holder}/{_UNFINISHED}"
         self._run(*zfs.create_argv(filled, **self._properties(self._filled)))
         self._run(*zfs.mount_argv(filled))
         try:
@@ -160,13 +164,40 @@ class Datasets:
                 self._unmount(self._name(number))
             self._destroy(self._name(number))
         left = [each.name for each in self._listed() if not each.is_snapshot]
-        if left != [self._holder]:
+        if left != [self.holder]:
             raise JailError(self._place.name, f"{left[-1]} is not ours", "move it elsewhere")
-        self._destroy(self._holder)
+        self._destroy(self.holder)
+
+    def release(self) -> bool:
+        """See ``Storage.release``."""
+        if not self._listed():
+            return False
+        self._discard_unfinished()
+        for number, is_mounted in self._look().mounted.items():
+            if is_mounted:
+                self._unmount(self._name(number))
+        return True
+
+    def take_over(self, former: Datasets) -> None:
+        """Make ours what was ``former``'s; the mark changes last, so any step can be the last."""
+        if not self._present() and former.release():
+            self._run(*zfs.rename_argv(former.holder, self.holder))
+        on_its_way = [each for each in self._present() if former.marks(each)]
+        for each in on_its_way:
+            if each.name.removeprefix(f"{self.holder}/").isdecimal():
+                self._run(*zfs.set_argv(each.name, mountpoint=str(self._data)))
+        if on_its_way:
+            self._run(*zfs.set_argv(self.holder, **{zfs.PLACE: str(self._place.path)}))
+        # Nothing is over while somebody else's dataset has the name.
+        self._listed()
+
+    def marks(self, dataset: zfs.Dataset) -> bool:
+        """Whether that is a file system with the mark of this jail."""
+        return not dataset.is_snapshot and dataset.place == str(self._place.path)
 
     def _discard_unfinished(self) -> None:
         found = self._look()
-        filled = f"{self._holder}/{_UNFINISHED}"
+        filled = f"{self.holder}/{_UNFINISHED}"
         if found.is_unfinished_mounted:
             self._unmount(filled)
         if found.has_unfinished:
@@ -178,13 +209,13 @@ class Datasets:
             shutil.rmtree(self._filled)
 
     def _name(self, number: int) -> str:
-        return f"{self._holder}/{number}"
+        return f"{self.holder}/{number}"
 
     def _properties(self, path: Path) -> dict[str, str]:
         return {"canmount": "noauto", "mountpoint": str(path)}
 
     def _look(self) -> Generations:
-        below = {each.name[len(self._holder) + 1 :]: each for each in self._listed()}
+        below = {each.name[len(self.holder) + 1 :]: each for each in self._listed()}
         snapshots = [name.partition("@") for name in below if "@" in name]
         unfinished = below.get(_UNFINISHED)
         return Generations(
@@ -195,16 +226,21 @@ class Datasets:
         )
 
     def _listed(self) -> tuple[zfs.Dataset, ...]:
+        """All that there is; raises ``JailError`` if it is somebody else's."""
+        listed = self._present()
+        if not all(each.is_snapshot or self.marks(each) for each in listed):
+            what = f"there is a dataset {self.holder} that is not ours"
+            raise JailError(self._place.name, what, "rename it, or take another name")
+        return listed
+
+    def _present(self) -> tuple[zfs.Dataset, ...]:
+        """All that there is under these names, whosever it is."""
         try:
-            listed = zfs.parse_datasets(self._run(*zfs.list_argv(self._holder)))
+            return zfs.parse_datasets(self._run(*zfs.list_argv(self.holder)))
         except CommandFailed as failed:
             if zfs.is_missing(failed.stderr):
                 return ()
             raise
-        if any(each.place != str(self._place.path) for each in listed if not each.is_snapshot):
-            what = f"there is a dataset {self._holder} that is not ours"
-            raise JailError(self._place.name, what, "rename it, or take another name")
-        return listed
 
     def _unmount(self, dataset: str) -> None:
         for attempt in range(_TRIES):
@@ -218,7 +254,7 @@ class Datasets:
             if self._is_done(zfs.destroy_argv(dataset, with_snapshots=True)):
                 return
         what = f"the dataset {dataset} cannot be destroyed: it is busy"
-        raise JailError(self._place.name, what, f"see: zfs holds -r {self._holder}")
+        raise JailError(self._place.name, what, f"see: zfs holds -r {self.holder}")
 
     def _is_done(self, argv: tuple[str, ...]) -> bool:
         """Whether the command was carried out; False, after a while: something is busy."""

@@ -8,6 +8,7 @@
     keep/          the status that the one of them writes; new at every start, root's in the jail
     logs/          the jail's /var/log
     data/          the writable part: the only thing that outlives a start
+    moved          whose folder this was, until its dataset has followed it
 
 A record that is missing or damaged reads as None; nothing that runs is believed to be gone on
 its word.
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from jails.freebsd.status import MOST_BYTES, Status, parse_status
 from jails.keeper.records import JailDirectory
+from jails.runtime import is_jail_name
 from maculaos.host.files import write_atomically
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # stranger's jail may have any name.
 KERNEL_PREFIX = "macula-"
 _MOST_TAIL = 256 * 1024
+_MOST_NAME = 64
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -52,6 +55,10 @@ class Record:
     shared_interface: str = ""
     # The number of an epair that was asked for and may not have our names yet.
     epair: int | None = None
+
+    def without_program(self) -> Record:
+        """Nothing was started, but the files that were placed are still known."""
+        return Record(program_digest="", files=self.files, stop_deadline_s=self.stop_deadline_s)
 
 
 class Place:
@@ -74,19 +81,37 @@ class Place:
         # Where the log goes when it is full, and where that of an earlier start went.
         self.older_log = self.logs / "program.log.1"
         self.earlier_log = self.logs / "program.log.before"
-        self._record = path / "record.json"
+        self.record_file = path / "record.json"
+        self._moved = path / "moved"
+
+    def beside(self, name: str) -> Place:
+        """The place of another jail under the same root."""
+        return Place(self.path.parent / name)
 
     def record(self) -> Record | None:
         """The last record, if there is a sound one."""
         try:
-            said = json.loads(self._record.read_bytes())
+            said = json.loads(self.record_file.read_bytes())
             return Record(**{**said, "files": tuple(map(str, said["files"]))})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def write_record(self, record: Record) -> None:
         """Replace the record."""
-        write_atomically(self._record, json.dumps(asdict(record), indent=1).encode(), 0o600)
+        write_atomically(self.record_file, json.dumps(asdict(record), indent=1).encode(), 0o600)
+
+    def moved_from(self) -> str:
+        """The jail whose folder this was, if its dataset may still be to follow; else empty."""
+        name = _tail(self._moved, _MOST_NAME).decode(errors="replace")
+        return name if is_jail_name(name) and name != self.name else ""
+
+    def note_move(self) -> None:
+        """Put on record whose folder this is, before it moves; it counts only elsewhere."""
+        write_atomically(self._moved, self.name.encode(), 0o600)
+
+    def forget_move(self) -> None:
+        """Everything has followed."""
+        self._moved.unlink(missing_ok=True)
 
     def status(self) -> Status | None:
         """What the loop in the jail says, whatever the jail made of the file's place."""

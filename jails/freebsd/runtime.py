@@ -8,7 +8,6 @@ made anew. What a program may touch, and how the network is made, is in the spec
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +25,16 @@ from jails.freebsd.storage import Storages
 from jails.freebsd.unreadable import UnreadableAnswer
 from jails.keeper.placing import place_files, remove_files
 from jails.naming import collisions, derive
-from jails.runtime import EXEC_TIMEOUT_S, JailError, is_jail_name, refuse_bad_spec
-from jails.spec import JailFacts, JailState, JailUsage, NetworkKind
+from jails.renaming import hand_over, strip
+from jails.runtime import (
+    EXEC_TIMEOUT_S,
+    JailError,
+    is_jail_name,
+    refuse_bad_rename,
+    refuse_bad_spec,
+    taken,
+)
+from jails.spec import AT_REST, JailFacts, JailState, JailUsage, NetworkKind
 from maculaos.errors import UsageError
 from maculaos.host.commands import CommandFailed, SystemRunner
 from maculaos.host.files import AlreadyLocked, make_private_directory
@@ -149,6 +156,21 @@ class FreeBsdRuntime:
                 self._clear(place)
                 self._delete(place)
 
+    def rename(self, former: str, name: str) -> None:
+        """See ``Runtime.rename``: it has happened when the folder has moved; a dataset follows."""
+        refuse_bad_rename(former, name)
+        with self._blaming(former), self._held(former) as place:
+            if place is None:
+                self._finish_moves_from(former)
+                return
+            is_living = self._kernel.is_living(place)
+            if facts_of(place, self._runner, is_living=is_living).state not in AT_REST:
+                raise JailError(former, "it runs", "stop it first")
+            with self._emptied_and_held(name) as target:
+                self._clear(place)
+                self._hand_over(place, target)
+                self._storages.settle(target)
+
     def data_path(self, name: str) -> Path:
         """See ``Runtime.data_path``; it need not exist."""
         if not is_jail_name(name):
@@ -185,8 +207,11 @@ class FreeBsdRuntime:
     def snapshots(self, name: str) -> list[str]:
         """See ``Runtime.snapshots``."""
         with self._blaming(name):
-            is_known = is_jail_name(name) and self._place(name).directory.is_ours()
-            return self._storages.of(self._place(name)).labels() if is_known else []
+            if not is_jail_name(name) or not self._place(name).directory.is_ours():
+                return []
+            if self._place(name).moved_from():
+                self._finish_moves_from(self._place(name).moved_from())
+            return self._storages.of(self._place(name)).labels()
 
     def snapshot(self, name: str, label: str) -> None:
         """See ``Runtime.snapshot``."""
@@ -293,17 +318,64 @@ class FreeBsdRuntime:
         """The mark goes last, so that what a crash leaves is still known to be ours."""
         self._kernel.refuse_mounted(place)
         self._storages.of(place).destroy()
-        for entry in place.directory.contents():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        strip(place.directory)
         place.directory.disclaim()
         place.path.rmdir()
 
+    def _hand_over(self, place: Place, target: Place) -> None:
+        """Move the folder of a jail that is cleared; what lies outside of it is noted before."""
+        self._kernel.refuse_mounted(place)
+        record, directory = place.record(), place.directory
+        if record is not None:
+            place.write_record(record.without_program())
+        has_outside = self._storages.of(place).release()
+        strip(directory, (directory.data, directory.snapshots, place.record_file))
+        if has_outside:
+            place.note_move()
+        hand_over(directory, target.directory)
+
+    @contextmanager
+    def _emptied_and_held(self, name: str) -> Iterator[Place]:
+        """An empty folder of that name, to be replaced; a removal that broke off is finished.
+
+        Raises ``JailError`` if a jail of that name has something to lose.
+        """
+        place = self._place(name)
+        self._kernel.refuse_stranger(place)
+        if self._kernel.is_living(place):
+            raise JailError(name, "it runs", "remove it first")
+        with ExitStack() as held:
+            self._hold_folder(place, held)
+            try:
+                if place.directory.has_data() or self._storages.has_outside(place):
+                    raise taken(name)
+                if place.directory.is_ours():
+                    self._clear(place)
+                    self._kernel.refuse_mounted(place)
+                    strip(place.directory)
+                    place.directory.disclaim()
+                yield place
+            finally:
+                with suppress(OSError):  # only an empty one is nobody's
+                    place.path.rmdir()
+
+    def _finish_moves_from(self, former: str) -> None:
+        """Before the name is used again: what was given away must be out of its dataset."""
+        for place in self._places():
+            if place.moved_from() == former:
+                with self._held(place.name):
+                    pass
+
     def _hold_made(self, place: Place, held: ExitStack) -> None:
         """The jail's folder, made if it is missing, with nobody else at work on it."""
+        self._hold_folder(place, held)
+        place.directory.claim()
+        self._storages.settle(place)
+
+    def _hold_folder(self, place: Place, held: ExitStack) -> None:
+        """A folder that is the jail's, or empty, with nobody else at work on it."""
         make_private_directory(self._root)
+        self._finish_moves_from(place.name)
         while True:
             place.path.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):  # removed by another process meanwhile
@@ -311,7 +383,6 @@ class FreeBsdRuntime:
                 break
         if not place.directory.is_ours() and os.listdir(place.path):
             raise JailError(place.name, f"{place.path} is in the way, and not ours", "move it")
-        place.directory.claim()
 
     @contextmanager
     def _held(self, name: str) -> Iterator[Place | None]:
@@ -324,6 +395,7 @@ class FreeBsdRuntime:
             if place.directory.is_ours():
                 with suppress(FileNotFoundError):
                     held.enter_context(self._lock(place))
+                    self._storages.settle(place)
             elif self._kernel.is_living(place):
                 # Its folder is gone and the jail is not: it is made again, to be taken away.
                 self._hold_made(place, held)

@@ -1,8 +1,9 @@
 """Where the writable part of a jail lies: in a folder, or in a dataset where there is a pool.
 
 Nobody chooses: a jail whose folder lies in a ZFS has a dataset, every other one a folder. One that
-had a folder before its place became a ZFS keeps it. What a dataset is made of, and how it comes
-back from a snapshot, is in ``jails.freebsd.datasets``.
+had a folder before its place became a ZFS keeps it. When a folder was given another name, its
+dataset follows (``settle``). What a dataset is made of, and how it comes back from a snapshot, is
+in ``jails.freebsd.datasets``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from jails.freebsd import mount, zfs
 from jails.freebsd.datasets import Datasets, holder_of
-from jails.snapshots import FOLDER, Snapshots
+from jails.runtime import JailError
+from jails.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +54,10 @@ class Storage(Protocol):
         """Make the writable part what an exported file holds."""
         ...
 
+    def release(self) -> bool:
+        """Let the jail's folder go elsewhere; True: something lies outside of it, and follows."""
+        ...
+
     def destroy(self) -> None:
         """Delete what is not a plain file or folder of the jail's own folder."""
         ...
@@ -63,6 +69,11 @@ class Folders(Snapshots):
     def make(self) -> None:
         """See ``Storage.make``."""
         self._directory.make_data()
+
+    def release(self) -> bool:
+        """See ``Storage.release``: all of it goes with the folder."""
+        self.make()
+        return False
 
     def destroy(self) -> None:
         """See ``Storage.destroy``: there is nothing but files and folders."""
@@ -80,16 +91,41 @@ class Storages:
 
         zfs(8) is asked only where a ZFS is mounted: it would load its kernel module otherwise.
         """
+        datasets = self._datasets(place)
+        if datasets is None:
+            return Folders(place.directory)
+        has_folder = not datasets.exist() and _has_content(place)
+        return Folders(place.directory) if has_folder else datasets
+
+    def has_outside(self, place: Place) -> bool:
+        """Whether anything of the jail lies outside of its folder; raises as ``of`` does."""
+        datasets = self._datasets(place)
+        return datasets is not None and datasets.exist()
+
+    def settle(self, place: Place) -> None:
+        """Let the dataset follow a folder that has moved; who calls holds the jail."""
+        former = place.moved_from()
+        if not former:
+            return
+        ours, theirs = (self._datasets(each) for each in (place, place.beside(former)))
+        if ours is None or theirs is None:
+            what = f"its data lies in the ZFS of {place.path}, which is not mounted"
+            raise JailError(place.name, what, "mount it first")
+        ours.take_over(theirs)
+        ours.make()
+        place.forget_move()
+
+    def _datasets(self, place: Place) -> Datasets | None:
+        """Where the place lies in no ZFS: None."""
         mounts = mount.parse_mounts(self._runner.run(*mount.list_argv()))
         pool = zfs.dataset_under(place.path, mounts)
         if pool is None:
-            return Folders(place.directory)
-        datasets = Datasets(place, holder_of(place, pool), self._runner, self._clock)
-        has_folder = not datasets.exist() and _has_content(place)
-        return Folders(place.directory) if has_folder else datasets
+            return None
+        return Datasets(place, holder_of(place, pool), self._runner, self._clock)
 
 
 def _has_content(place: Place) -> bool:
     data = place.directory.data
     is_used = data.is_dir() and any(data.iterdir())
-    return is_used or place.directory.restored.is_dir() or (place.path / FOLDER).is_dir()
+    directory = place.directory
+    return is_used or directory.restored.is_dir() or directory.snapshots.is_dir()

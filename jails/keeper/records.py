@@ -7,6 +7,7 @@
     log, log.1     what the program wrote
     data/          the writable part: files of the spec, and the program's working directory
     data.new/      the writable part that is to be, for a moment (``jails.snapshots``)
+    snapshots/     copies of it, by label
 
 A record that is missing or damaged reads as None: who looks at the machine must not trip.
 """
@@ -51,10 +52,17 @@ class Assignment:
     log_bytes: int
     settle_s: float
     watch_s: float
+    # A file with variables that stand in no record (``SecretEnvironment.path``); empty for none.
+    secrets: str = ""
 
     def next_launch(self) -> Assignment:
         """The same with a new number, so that a keeper on its way finds itself too late."""
         return replace(self, launch=self.launch + 1)
+
+    def without_program(self) -> Assignment:
+        """Nothing to keep, but the files that were placed are still known."""
+        nothing = replace(self.next_launch(), program_digest="", command=(), environment={})
+        return replace(nothing, secrets="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +88,11 @@ class JailDirectory:
         self.name = path.name
         self.data = path / "data"
         self.restored = path / "data.new"
+        self.snapshots = path / "snapshots"
         self.lock = path / "lock"
         self.log = path / "log"
         self._marker = path / MARKER
-        self._assignment = path / "spec.json"
+        self.assignment_file = path / "spec.json"
         self._report = path / "keeper.json"
 
     def is_ours(self) -> bool:
@@ -113,9 +122,13 @@ class JailDirectory:
         except OSError:
             return ""
 
+    def has_data(self) -> bool:
+        """Whether a writable part lies there, or what can become one."""
+        return any(map(os.path.lexists, (self.data, self.restored, self.snapshots)))
+
     def remove_leftovers(self) -> None:
         """Delete half-written records; only when no keeper runs."""
-        remove_leftovers(self._assignment)
+        remove_leftovers(self.assignment_file)
         remove_leftovers(self._report)
 
     def contents(self) -> list[Path]:
@@ -128,7 +141,7 @@ class JailDirectory:
 
     def assignment(self) -> Assignment | None:
         """The last assignment, if there is a sound one."""
-        said = _read(self._assignment)
+        said = _read(self.assignment_file)
         try:
             return _assignment_of(said) if said is not None else None
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -145,7 +158,7 @@ class JailDirectory:
     def write_assignment(self, assignment: Assignment) -> None:
         """Replace ``spec.json``; mode 0600, since the environment may hold secrets."""
         plain = replace(assignment, environment=dict(assignment.environment))
-        _write(self._assignment, asdict(plain))
+        _write(self.assignment_file, asdict(plain))
 
     def write_report(self, report: Report) -> None:
         """Replace ``keeper.json``."""
@@ -170,6 +183,7 @@ def _assignment_of(said: dict[str, Any]) -> Assignment:
         log_bytes=int(said["log_bytes"]),
         settle_s=float(said["settle_s"]),
         watch_s=float(said["watch_s"]),
+        secrets=str(said.get("secrets", "")),
     )
 
 

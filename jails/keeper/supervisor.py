@@ -19,7 +19,7 @@ from jails.keeper.output import BoundedLog
 from jails.keeper.records import JAIL_VARIABLE, Report, place_of
 from jails.keeper.strays import Strays
 from jails.keeper.supervision import Supervision, describe_exit
-from jails.spec import JailState
+from jails.spec import JailState, decode_secret_environment
 from maculaos.host.programs import Launch, start_at_gate
 from maculaos.host.reaper import adopt_orphans, has_adopted, kill_adopted, reap_adopted
 
@@ -292,8 +292,22 @@ class Supervisor:
             # The spec may replace all but the mark by which a lost program is found.
             environment=surroundings
             | {key: text.replace("{data}", data) for key, text in given}
+            | self._secrets()
             | {JAIL_VARIABLE: str(self._directory.path)},
             directory=self._directory.data,
             output=self._output_in,
             inherited=(self._lock,),
         )
+
+    def _secrets(self) -> dict[str, str]:
+        """Read anew at each start and kept nowhere; raises ``OSError``: then there is no start."""
+        path = self._assignment.secrets
+        if not path:
+            return {}
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                return decode_secret_environment(file.read())
+        except OSError as error:
+            what = f"its secrets in {path} cannot be read: {error.strerror}"
+            raise OSError(error.errno, what) from error

@@ -7,9 +7,9 @@ types say what may stand in one (see ``maculaos.settings``).
 
 from __future__ import annotations
 
-from maculaos.documents.check import Document, read_document
+from maculaos.documents.check import Document, check_tree, read_document
 from maculaos.documents.problem import InvalidDocument, Problem
-from maculaos.documents.tree import MAX_DEPTH, MAX_NODES, MAX_SIZE
+from maculaos.documents.tree import MAX_DEPTH, MAX_NODES, MAX_SIZE, Place, Plain, Tree, plant
 
 __all__ = [
     "MAX_DEPTH",
@@ -17,6 +17,11 @@ __all__ = [
     "MAX_SIZE",
     "Document",
     "InvalidDocument",
+    "Place",
+    "Plain",
     "Problem",
+    "Tree",
+    "check_tree",
+    "plant",
     "read_document",
 ]

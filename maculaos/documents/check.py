@@ -74,7 +74,9 @@ class Document(Generic[T]):
 
     def problem(self, what: str, *place: str | int, hint: str = "") -> Problem:
         """A problem that only the reader of several documents can see, at ``place`` in this."""
-        return Problem(self.path, *self.position(*place), what, hint)
+        there = self.tree.nearest(place)
+        path = self.tree.origins.get(there, self.path)
+        return Problem(path, *self.tree.values[there], what, hint)
 
 
 def read_document(content: bytes, path: str, kind: type[T]) -> Document[T]:
@@ -83,7 +85,14 @@ def read_document(content: bytes, path: str, kind: type[T]) -> Document[T]:
     ``path`` only names the file in problems. How strict the check is, the types say in their
     ``__pydantic_config__``. Raises ``InvalidDocument`` and nothing else.
     """
-    tree = plant(content, path)
+    return check_tree(plant(content, path), path, kind)
+
+
+def check_tree(tree: Tree, path: str, kind: type[T]) -> Document[T]:
+    """Check a tree as a ``kind``, as ``read_document`` does; its values may be of several files.
+
+    ``path`` names the document's own file. Raises ``InvalidDocument`` and nothing else.
+    """
     # Through JSON, because a strict check takes a mapping for a dataclass only from there.
     written = json.dumps(tree.value).encode()
     try:
@@ -120,8 +129,10 @@ class _Complaint:
         if self.error["type"] in _MISSING_KEY:
             return self._missing_key()
         place = self.tree.nearest(self._about)
-        line, column = self.tree.values[place]
-        return Problem(self.path, line, column, self._what(place), self._hint(place))
+        return self._at(place, self.tree.values[place], self._what(place), self._hint(place))
+
+    def _at(self, place: Place, position: Position, what: str, hint: str) -> Problem:
+        return Problem(self.tree.origins.get(place, self.path), *position, what, hint)
 
     def _unknown_key(self) -> Problem:
         place = self.tree.nearest(self._about)
@@ -130,13 +141,13 @@ class _Complaint:
         known = sorted(_keys_at(self.kind, place[:-1]))
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-        return Problem(self.path, *position, f"unknown key {key!r}", hint if known else "")
+        return self._at(place, position, f"unknown key {key!r}", hint if known else "")
 
     def _missing_key(self) -> Problem:
         place = self.tree.nearest(self._about[:-1])
         what = f"the key {str(self._about[-1])!r} is missing"
         where = f"add it to {_dotted(place)}" if place else "add it"
-        return Problem(self.path, *self.tree.values[place], what, where)
+        return self._at(place, self.tree.values[place], what, where)
 
     def _what(self, place: Place) -> str:
         name = _dotted(place) or "the document"

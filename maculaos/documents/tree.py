@@ -55,6 +55,8 @@ class Tree:
     keys: dict[Place, Position] = field(default_factory=dict)
     # Scalars written without quotes, as they were written.
     unquoted: dict[Place, str] = field(default_factory=dict)
+    # The file that the value at a place was read from, where it is not the document's own.
+    origins: dict[Place, str] = field(default_factory=dict)
 
     def nearest(self, place: Place) -> Place:
         """The deepest place of this tree on the way to ``place``, leaving unknown words out."""

@@ -1,8 +1,10 @@
 """One run of the git program: hardened, bounded in time, stoppable from another thread.
 
-It goes through GitPython's ``Git.execute`` with lists of words. What is deliberately absent:
-GitPython's ``Repo`` with its long-living ``cat-file`` processes and its config and ref writers,
-where its security advisories lie. Nothing here is configured by files outside our own clone.
+A run reaches no other machine and no other folder unless it is handed a ``Reach``: not even Git
+itself can go and get what it misses. It goes through GitPython's ``Git.execute`` with lists of
+words. What is deliberately absent: GitPython's ``Repo`` with its long-living ``cat-file``
+processes and its config and ref writers, where its security advisories lie. Nothing here is
+configured by files outside our own clone.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from reconciler.unreachable import SourceUnreachable
+from reconciler.sources.unreachable import SourceUnreachable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +29,8 @@ NOT_FOUND_STATUS = 127
 # Given with -c, so they win over the clone's own configuration file.
 _CONFIGURATION: Final[tuple[str, ...]] = (
     "protocol.allow=never",
-    "protocol.https.allow=always",
-    "protocol.ssh.allow=always",
-    "protocol.file.allow=always",
+    # What any commit may be asked for by its hash; older versions need the server's leave.
+    "protocol.version=2",
     # Damaged or malicious objects are refused before they are stored.
     "transfer.fsckObjects=true",
     "core.hooksPath=/dev/null",
@@ -39,12 +41,12 @@ _CONFIGURATION: Final[tuple[str, ...]] = (
     # Clean-up stays inside the command that asked for it, so our time limit covers it.
     "gc.autoDetach=false",
     "maintenance.autoDetach=false",
+    # A server that sends us elsewhere does not take our token or our trust with it.
+    "http.followRedirects=false",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=20",
     "advice.detachedHead=false",
 )
-
-_SSH: Final = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=10"
 
 # All that git takes over from our own environment: how to reach a network, and nothing else.
 _PASSED_ON: Final[tuple[str, ...]] = (
@@ -59,6 +61,20 @@ _PASSED_ON: Final[tuple[str, ...]] = (
     "HTTPS_PROXY",
     "NO_PROXY",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What one run may use beyond the clone: settings given with -c, and variables.
+
+    Both can be read in the list of processes, so neither holds a secret: only where one lies.
+    """
+
+    configuration: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+ALONE: Final = Reach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +107,15 @@ class GitCommand:
         self._running: dict[int, bool] = {}
         self._is_aborted = False
 
-    def run(self, *words: str, timeout_s: float, stdin: BinaryIO | None = None) -> Answer:
+    def run(
+        self, *words: str, timeout_s: float, stdin: BinaryIO | None = None, reach: Reach = ALONE
+    ) -> Answer:
         """Run ``git words`` on the repository, for at most ``timeout_s`` seconds.
 
         ``stdin`` is a real file. Raises ``SourceUnreachable`` only if there is no git program or
         ``abort`` was called; every other failure is in the answer.
         """
-        process = self._start(words, stdin)
+        process = self._start(self._argv(words, reach), stdin)
         timer = threading.Timer(timeout_s, self._kill, (process.pid,))
         timer.daemon = True
         timer.start()
@@ -121,21 +139,23 @@ class GitCommand:
         for pid in pids:
             self._kill(pid)
 
-    def _start(self, words: tuple[str, ...], stdin: BinaryIO | None) -> Git.AutoInterrupt:
+    def _start(self, argv: list[str], stdin: BinaryIO | None) -> Git.AutoInterrupt:
         with self._guard:
             if self._is_aborted:
                 raise SourceUnreachable("git was stopped", "")
             process = self._git.execute(
-                self._argv(words), as_process=True, istream=stdin, start_new_session=True
+                argv, as_process=True, istream=stdin, start_new_session=True
             )
             self._running[process.pid] = False
         return process
 
-    def _argv(self, words: tuple[str, ...]) -> list[str]:
+    def _argv(self, words: tuple[str, ...], reach: Reach) -> list[str]:
         # GitPython hands its caller's environment on; env -i leaves nothing of it, so a stray
         # GIT_DIR or GIT_CONFIG_COUNT of the operator's shell cannot redirect us.
-        environment = [f"{name}={value}" for name, value in self._environment().items()]
-        options = [word for setting in _CONFIGURATION for word in ("-c", setting)]
+        variables = self._environment() | dict(reach.environment)
+        environment = [f"{name}={value}" for name, value in variables.items()]
+        settings = (*_CONFIGURATION, *reach.configuration)
+        options = [word for setting in settings for word in ("-c", setting)]
         return ["env", "-i", *environment, "git", *options, *words]
 
     def _environment(self) -> dict[str, str]:
@@ -147,8 +167,9 @@ class GitCommand:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_SSH_COMMAND": _SSH,
             "GIT_NO_REPLACE_OBJECTS": "1",
+            # Known to Git from 2.45 on; before, it is the protocols that are not allowed.
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
         }
 

@@ -1,75 +1,57 @@
 """The Git repository that says what the machine should be: fetch a branch, read its files.
 
-A bare clone and nothing else: there is no work tree, so no hook, filter, symbolic link or
-submodule of the repository ever takes effect here. Files are read as blobs, with limits. All
-calls block, for at most the given time; the reconciler makes them from a thread. Deciding
-which commit counts is not done here.
+One clone, and one or more remotes that it is fetched from, in order of preference. From servers
+only commits and trees are fetched (a partial clone), and then the specs of the commits that are
+read, all in one request; repositories on this machine, and servers that know nothing of this, are
+fetched in full. All calls block, for at most the given time; the reconciler makes them from a
+thread. Whether a commit may be followed is not decided here.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
-import tempfile
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NewType
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from maculaos.errors import UsageError
-from maculaos.host.files import make_private_directory
-from reconciler.gitcommand import Answer, GitCommand
 from reconciler.settings import check_branch, check_url
-from reconciler.tree import (
+from reconciler.sources.access import reach_of
+from reconciler.sources.clone import Clone, Commit, Revision, lines_of
+from reconciler.sources.remotes import (
+    OPEN,
+    Asked,
+    Chosen,
+    Remote,
+    choose_head,
+    is_local,
+    remotes_of,
+)
+from reconciler.sources.tree import (
     REGULAR_FILE,
-    Entry,
     Tree,
     TreeLimits,
-    is_spec_folder,
-    is_spec_name,
     refused_entries,
+    unreadable_entries,
 )
-from reconciler.unreachable import (
+from reconciler.sources.unreachable import (
     DamagedClone,
     EmptyRepository,
     SourceUnreachable,
     one_line,
-    redacted,
     unreachable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
-Revision = NewType("Revision", str)
+    from reconciler.sources.command import Answer
 
-LOCAL_TIMEOUT_S: Final = 30.0
+__all__ = ["Commit", "GitSource", "Revision"]
 
-_REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-# Accepted where a person names a commit: a hash or a branch, never an option or a range.
-_NAMED = re.compile(r"(?!-)(?!.*(\.\.|@\{))[A-Za-z0-9._/~^-]{1,200}")
-_KEPT_REF: Final = "refs/macula/applied"
-
-_FOLDER_MODE: Final = "040000"
-_REGULAR_MODES: Final = ("100644", "100755", "100664")
-_KINDS: Final = {"120000": "a symbolic link", "160000": "a submodule"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """A commit as people know it; ``time`` is in seconds since the epoch."""
-
-    revision: Revision
-    subject: str
-    author: str
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Blob:
-    mode: str
-    sha: str
-    entry: Entry
+_PARTIAL: Final = "--filter=blob:none"
+_UNFILTERED: Final = "filtering not recognized by server"
 
 
 class GitSource:
@@ -77,7 +59,7 @@ class GitSource:
 
     def __init__(
         self,
-        url: str,
+        remotes: str | Sequence[Remote],
         branch: str,
         state_dir: Path,
         *,
@@ -85,246 +67,263 @@ class GitSource:
         limits: TreeLimits | None = None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``timeout_s`` bounds each exchange with the server; ``note`` hears of repairs."""
+        """``remotes`` is a URL, or remotes in order; ``timeout_s`` bounds each exchange with one.
+
+        ``note`` hears of repairs, and of what a server cannot do.
+        """
+        self.remotes = remotes_of(remotes, OPEN, ()) if isinstance(remotes, str) else tuple(remotes)
         try:
-            self.url, self.branch = check_url(url), check_branch(branch)
+            for remote in self.remotes:
+                check_url(remote.url)
+            self.branch = check_branch(branch)
         except ValueError as error:
             raise UsageError(str(error), "mend repository in the settings") from error
-        self._directory = state_dir / "repository.git"
-        self._home = state_dir / "git-home"
+        self.clone = Clone(state_dir / "repository.git", state_dir / "git-home")
         self._timeout_s = timeout_s
         self._limits = limits or TreeLimits()
         self._note = note
-        self._git = GitCommand(self._directory, self._home)
+        self._unfiltered: set[str] = set()
 
     @property
     def shown_url(self) -> str:
-        """The URL without any password."""
-        return redacted(self.url)
+        """The URL of the first remote, without any password."""
+        return self.remotes[0].shown_url
 
     def abort(self) -> None:
         """End a running call soon; every later one is refused. Callable from any thread."""
-        self._git.abort()
+        self.clone.git.abort()
 
     def open_or_clone(self) -> None:
         """Have a bare repository in place, free of what an earlier crash left half done."""
-        make_private_directory(self._home)
-        if not self._is_repository():
-            shutil.rmtree(self._directory, ignore_errors=True)
-            make_private_directory(self._directory)
-            self._local("init", "--quiet", "--bare", "--template=")
-        self._remove_leftovers()
+        self.clone.open()
 
     def fetch(self) -> Revision:
-        """Fetch the branch and return its tip; follows a branch whose history was rewritten.
+        """Ask every remote, and return the head that counts; nothing known before is lost.
 
-        Raises ``EmptyRepository`` or ``SourceUnreachable``; nothing known before is lost then. A
-        damaged clone is replaced by a new one, once.
+        Follows a branch whose history was rewritten. Raises ``EmptyRepository`` or
+        ``SourceUnreachable``. A damaged clone is replaced by a new one, once.
         """
+        return Revision(self.choose(self.ask()).head)
+
+    def ask(self, names: Collection[str] | None = None) -> tuple[Asked, ...]:
+        """Fetch the branch from those remotes (all, if none are named), in order."""
+        remotes = [one for one in self.remotes if names is None or one.name in names]
         self.open_or_clone()
-        answer = self._fetch_branch()
-        if not answer.is_ok:
-            self._explain(answer)
-            self._clone_anew("the clone is damaged")
-        tip = self.tip()
-        if tip is None:
-            raise DamagedClone(f"{self._directory}: the fetched branch is not there", "fetch again")
-        return tip
+        try:
+            return tuple(map(self._ask, remotes))
+        except DamagedClone:
+            return self._clone_anew("the clone is damaged", remotes)
+
+    def choose(self, asked: Sequence[Asked]) -> Chosen:
+        """The head that counts, of those that were asked and of the others' last known ones.
+
+        Raises what kept the first from answering if nobody did.
+        """
+        answered = {one.name: one.head for one in asked if one.head is not None}
+        if not answered:
+            raise _why(asked)
+        silent = [one for one in self.remotes if one.name not in answered]
+        chosen = choose_head(self.remotes, answered, self._remembered(silent), self._is_ancestor)
+        if chosen is None:
+            raise _why(asked)
+        return chosen
 
     def tip(self) -> Revision | None:
-        """The newest commit that was fetched, without asking the server."""
-        if not self._directory.is_dir():
-            return None
-        answer = self._try("rev-parse", "--verify", "--quiet", f"{self._tracking}^{{commit}}")
-        return Revision(answer.text) if answer.is_ok else None
+        """The newest commit that was fetched, without asking a server."""
+        known = self._remembered(self.remotes)
+        chosen = choose_head(self.remotes, {}, known, self._is_ancestor)
+        return None if chosen is None else Revision(chosen.head)
 
     def resolve(self, named: str) -> Revision:
         """The commit that a person named by hash or branch; raises ``UsageError``."""
-        if _NAMED.fullmatch(named):
-            for name in (named, f"refs/remotes/origin/{named}"):
-                answer = self._try("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-                if answer.is_ok:
-                    return Revision(answer.text)
-        raise UsageError(f"{one_line(named)!r} names no commit of {self.shown_url}", "see git log")
+        tip = self.tip() if named == self.branch else None
+        found = tip or self.clone.named(named, "refs/remotes/origin/")
+        if found is None:
+            shown = one_line(named)
+            raise UsageError(f"{shown!r} names no commit of {self.shown_url}", "see git log")
+        return found
 
     def holds(self, revision: Revision) -> bool:
         """Whether that commit was fetched and is still there."""
-        return self._try("cat-file", "-e", f"{_checked(revision)}^{{commit}}").is_ok
+        return self.clone.holds(revision)
 
     def commit(self, revision: Revision) -> Commit:
         """Subject, author and time of a commit, safe to show; raises ``DamagedClone``."""
-        form = "--format=%an%x00%ct%x00%s"
-        answer = self._local("log", "-1", "--no-show-signature", form, _checked(revision), "--")
-        author, time, subject = answer.text.split("\x00", 2)
-        return Commit(
-            revision=revision,
-            subject=one_line(subject, 120),
-            author=one_line(author, 60),
-            time=float(time),
-        )
+        return self.clone.commit(revision)
 
     def is_ancestor(self, older: Revision, newer: Revision) -> bool:
         """Whether ``newer`` contains ``older``; a commit contains itself."""
-        words = ("merge-base", "--is-ancestor", _checked(older), _checked(newer))
-        return self._try(*words).is_ok
+        return self.clone.is_ancestor(older, newer)
 
     def keep(self, revision: Revision) -> None:
         """Protect this commit from being cleaned away, also after its branch was rewritten."""
-        self._local("update-ref", _KEPT_REF, _checked(revision))
+        self.clone.keep(revision)
 
     def tree(self, revision: Revision) -> Tree:
-        """The YAML files at the top and every file under ``nodes/`` and ``apps/``.
+        """The YAML files at the top and every file in the folders of specs.
 
-        Anything there that is no regular file of moderate size becomes a problem of the commit.
-        Raises ``DamagedClone`` if the commit cannot be read.
+        Anything there that is no regular file of moderate size is a problem by itself.
+        What a partial clone lacks of them is fetched. Raises ``DamagedClone`` if the commit
+        cannot be read, ``SourceUnreachable`` if what lacks cannot be had.
         """
-        listed = self._listed(_checked(revision))
-        problems = refused_entries((blob.entry for blob in listed), self._limits)
+        listed = self.clone.listed(revision)
+        problems = refused_entries((one.entry() for one in listed), self._limits)
         if problems:
             return Tree(problems=problems)
-        contents = self._contents([blob.sha for blob in listed])
-        return Tree(files={b.entry.path: c for b, c in zip(listed, contents, strict=True)})
-
-    @property
-    def _tracking(self) -> str:
-        return f"refs/remotes/origin/{self.branch}"
-
-    def _is_repository(self) -> bool:
-        return self._directory.is_dir() and self._try("rev-parse", "--git-dir").is_ok
-
-    def _fetch_branch(self) -> Answer:
-        return self._git.run(
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--prune",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            "--",
-            self.url,
-            f"+refs/heads/{self.branch}:{self._tracking}",
-            timeout_s=self._timeout_s,
+        # A submodule is a commit of elsewhere: only files have a size here.
+        shas = [one.sha for one in listed if one.kind == REGULAR_FILE]
+        self._fetch_missing(revision, shas)
+        sizes = dict(zip(shas, self.clone.sizes(shas), strict=True))
+        entries = [one.entry(sizes.get(one.sha, 0)) for one in listed]
+        problems = refused_entries(entries, self._limits)
+        if problems:
+            return Tree(problems=problems)
+        unreadable = unreadable_entries(entries, self._limits)
+        taken = [one for one in listed if one.path not in unreadable]
+        contents = self.clone.contents([one.sha for one in taken])
+        return Tree(
+            files={one.path: c for one, c in zip(taken, contents, strict=True)},
+            unreadable=tuple(problem for found in unreadable.values() for problem in found),
         )
 
-    def _explain(self, failed: Answer) -> None:
+    def repair(self) -> None:
+        """Clone again after a ``DamagedClone``; raises ``SourceUnreachable`` if that fails."""
+        self._clone_anew("a commit in the clone cannot be read", self.remotes)
+
+    def _is_ancestor(self, older: str, newer: str) -> bool:
+        return self.clone.is_ancestor(Revision(older), Revision(newer))
+
+    def _remembered(self, remotes: Sequence[Remote]) -> dict[str, str]:
+        heads = ((one.name, self.clone.head(self._tracking(one))) for one in remotes)
+        return {name: head for name, head in heads if head is not None}
+
+    def _tracking(self, remote: Remote) -> str:
+        return f"refs/remotes/{remote.name}/{self.branch}"
+
+    def _ask(self, remote: Remote) -> Asked:
+        try:
+            return Asked(remote.name, self._fetched(remote))
+        except DamagedClone:
+            raise
+        except SourceUnreachable as error:
+            return Asked(remote.name, error=error)
+
+    def _fetched(self, remote: Remote) -> Revision:
+        tracking = self._tracking(remote)
+        answer = self._fetch_from(
+            remote,
+            "--prune",
+            remote.name,
+            f"+refs/heads/{self.branch}:{tracking}",
+        )
+        if not answer.is_ok:
+            self._explain(remote, answer)
+        head = self.clone.head(tracking) if answer.is_ok else None
+        if head is None:
+            raise DamagedClone(f"{self.clone.directory}: the fetched branch is not there", "")
+        is_news = not is_local(remote.url) and remote.name not in self._unfiltered
+        if _UNFILTERED in answer.said and is_news:
+            self._unfiltered.add(remote.name)
+            self._note(f"{remote.shown_url} knows no partial clones: it is fetched in full")
+        return head
+
+    def _fetch_from(
+        self, remote: Remote, *words: str, stdin: BinaryIO | None = None, also: tuple[str, ...] = ()
+    ) -> Answer:
+        partial = (_PARTIAL,) if self._is_partial() else ()
+        return self._run(
+            remote,
+            *("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"),
+            *partial,
+            *words,
+            stdin=stdin,
+            also=also,
+        )
+
+    def _is_partial(self) -> bool:
+        """Whether contents are left out; for all remotes alike, local ones or not.
+
+        A clone that lacks some takes nothing from a remote that is expected to send them all.
+        """
+        return not all(is_local(one.url) for one in self.remotes) or self.clone.is_partial()
+
+    def _run(
+        self, remote: Remote, *words: str, stdin: BinaryIO | None = None, also: tuple[str, ...] = ()
+    ) -> Answer:
+        reach = reach_of(remote.url, remote.access, self.clone.home)
+        # The URL is never written into the clone: what Git has there, it cannot go to by itself.
+        named = (f"remote.{remote.name}.url={remote.url}", *also)
+        reach = replace(reach, configuration=(*reach.configuration, *named))
+        return self.clone.git.run(*words, timeout_s=self._timeout_s, stdin=stdin, reach=reach)
+
+    def _fetch_missing(self, revision: Revision, shas: Sequence[str]) -> None:
+        """Have the contents of these specs, in one request to the first remote that has them."""
+        missing = self.clone.missing(revision, shas)
+        failures: list[SourceUnreachable] = []
+        for remote in self.remotes if missing else ():
+            try:
+                with lines_of(missing) as wanted:
+                    words = ("--stdin", remote.name)
+                    noop = ("fetch.negotiationAlgorithm=noop",)
+                    answer = self._fetch_from(remote, *words, stdin=wanted, also=noop)
+            except SourceUnreachable as error:
+                failures.append(error)
+                continue
+            if answer.is_ok:
+                return
+            failures.append(unreachable(remote.url, answer.said))
+        if failures:
+            raise failures[0]
+
+    def _explain(self, remote: Remote, failed: Answer) -> None:
         """Raise whose fault a failed fetch was; return if it can only be our own clone's."""
         if failed.status is None:
-            raise unreachable(self.url, failed.said)
-        heads = self._git.run("ls-remote", "--heads", "--", self.url, timeout_s=self._timeout_s)
+            raise unreachable(remote.url, failed.said)
+        heads = self._run(remote, "ls-remote", "--heads", remote.name)
         if not heads.is_ok:
-            raise unreachable(self.url, heads.said)
+            raise unreachable(remote.url, heads.said)
         branches = [line.split("refs/heads/", 1)[-1] for line in heads.text.splitlines()]
         if not branches:
             raise EmptyRepository(
-                f"{self.shown_url}: the repository is empty", f"push a commit to {self.branch}"
+                f"{remote.shown_url}: the repository is empty", f"push a commit to {self.branch}"
             )
         if self.branch not in branches:
             there = one_line(", ".join(branches[:5]), 120)
             raise SourceUnreachable(
-                f"{self.shown_url}: there is no branch {self.branch!r}",
+                f"{remote.shown_url}: there is no branch {self.branch!r}",
                 f"set repository.branch to one of: {there}",
             )
-        if self._is_healthy():
-            raise unreachable(self.url, failed.said)
+        if self.clone.is_healthy(self._timeout_s):
+            raise unreachable(remote.url, failed.said)
 
-    def _is_healthy(self) -> bool:
-        words = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
-        return self._git.run(*words, timeout_s=self._timeout_s).is_ok
-
-    def _clone_anew(self, why: str) -> None:
+    def _clone_anew(self, why: str, remotes: Sequence[Remote]) -> tuple[Asked, ...]:
         """Replace the clone; the old one is put aside first, and put back if that fails."""
         self._note(f"{why}: cloning {self.shown_url} again")
-        aside = self._directory.with_suffix(".damaged")
+        directory = self.clone.directory
+        aside = directory.with_suffix(".damaged")
         shutil.rmtree(aside, ignore_errors=True)
-        self._directory.rename(aside)
+        directory.rename(aside)
         try:
             self.open_or_clone()
-            answer = self._fetch_branch()
-            if not answer.is_ok:
-                raise unreachable(self.url, answer.said)
+            asked = tuple(map(self._ask, remotes))
+            if all(one.head is None for one in asked):
+                raise _why(asked)
         except BaseException:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            aside.rename(self._directory)
+            shutil.rmtree(directory, ignore_errors=True)
+            aside.rename(directory)
             raise
         shutil.rmtree(aside, ignore_errors=True)
-
-    def repair(self) -> None:
-        """Clone again after a ``DamagedClone``; raises ``SourceUnreachable`` if that fails."""
-        self._clone_anew("a commit in the clone cannot be read")
-
-    def _remove_leftovers(self) -> None:
-        # A killed git leaves lock files that would stop every later one, and half packs. Only
-        # the holder of the reconciler's lock gets here, so nobody is using them.
-        for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*"):
-            for leftover in self._directory.glob(pattern):
-                with suppress(OSError):
-                    leftover.unlink()
-
-    def _listed(self, revision: str) -> list[_Blob]:
-        top = _parse_listing(self._local("ls-tree", "-z", "-l", revision).output)
-        paths = [blob.entry.path for blob in top if blob.mode == _FOLDER_MODE]
-        folders = [path for path in paths if is_spec_folder(path)]
-        files = [b for b in top if b.mode != _FOLDER_MODE and is_spec_name(b.entry.path)]
-        if folders:
-            below = self._local("ls-tree", "-r", "-z", "-l", revision, "--", *folders)
-            files += _parse_listing(below.output)
-        return files
-
-    def _contents(self, shas: list[str]) -> list[bytes]:
-        with tempfile.TemporaryFile() as asked:
-            asked.write("".join(f"{sha}\n" for sha in shas).encode())
-            asked.seek(0)
-            answer = self._git.run("cat-file", "--batch", timeout_s=LOCAL_TIMEOUT_S, stdin=asked)
-        if not answer.is_ok:
-            raise self._damaged(answer)
-        try:
-            return _split_contents(answer.output, shas)
-        except ValueError as error:
-            raise DamagedClone(f"{self._directory}: {error}", "") from error
-
-    def _try(self, *words: str) -> Answer:
-        return self._git.run(*words, timeout_s=LOCAL_TIMEOUT_S)
-
-    def _local(self, *words: str) -> Answer:
-        answer = self._try(*words)
-        if not answer.is_ok:
-            raise self._damaged(answer)
-        return answer
-
-    def _damaged(self, answer: Answer) -> DamagedClone:
-        return DamagedClone(f"{self._directory}: git says: {one_line(answer.said)}", "")
+        return asked
 
 
-def _parse_listing(output: bytes) -> list[_Blob]:
-    """Read ``mode type sha size\\tpath\\0`` as ``git ls-tree -l -z`` writes it."""
-    listed = []
-    for record in output.split(b"\x00")[:-1]:
-        facts, path = record.split(b"\t", 1)
-        mode, _, sha, size = facts.decode().split()
-        kind = REGULAR_FILE if mode in _REGULAR_MODES else _KINDS.get(mode, f"of mode {mode}")
-        shown = path.decode("utf-8", "backslashreplace")
-        listed.append(_Blob(mode, sha, Entry(shown, kind, 0 if size == "-" else int(size))))
-    return listed
-
-
-def _split_contents(output: bytes, shas: list[str]) -> list[bytes]:
-    """Take ``<sha> blob <size>\\n<content>\\n`` apart, as git-cat-file(1) states it.
-
-    Raises ``ValueError`` where Git says that it has no such blob.
-    """
-    contents, at = [], 0
-    for sha in shas:
-        end = output.find(b"\n", at)
-        words = output[at : max(end, at)].split()
-        if len(words) != 3 or words[0] != sha.encode():
-            raise ValueError(f"{sha} cannot be read")
-        size = int(words[2])
-        contents.append(output[end + 1 : end + 1 + size])
-        at = end + 1 + size + 1
-    return contents
-
-
-def _checked(revision: str) -> str:
-    if _REVISION.fullmatch(revision) is None:
-        raise UsageError(f"{one_line(revision)!r} is no commit hash", "give 40 hex digits")
-    return revision
+def _why(asked: Sequence[Asked]) -> SourceUnreachable:
+    """Why nobody gave a commit: what the first said that is not just empty."""
+    errors = [one.error for one in asked if one.error is not None]
+    errors.sort(key=lambda error: isinstance(error, EmptyRepository))
+    if not errors:
+        return SourceUnreachable("no remote was asked", "fetch again")
+    first, others = errors[0], len(errors) - 1
+    if not others or isinstance(first, EmptyRepository):
+        return first
+    more = f" (and {others} more of the remotes failed)"
+    return SourceUnreachable(f"{first.what}{more}", first.hint)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from maculaos.documents import Problem
-from reconciler.desired import SPEC_FOLDERS
-from reconciler.unreachable import one_line
+from reconciler.sources.unreachable import one_line
+from reconciler.specs.layout import SPEC_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +35,9 @@ class Tree:
     """The specs of one commit by path, and what cannot be read as one."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
+    # Files that are there and cannot be taken: each is broken by itself.
+    unreadable: tuple[Problem, ...] = ()
+    # Why nothing of the commit can be taken.
     problems: tuple[Problem, ...] = ()
 
 
@@ -58,16 +61,27 @@ def is_spec_folder(path: str) -> bool:
 
 
 def refused_entries(entries: Iterable[Entry], limits: TreeLimits) -> tuple[Problem, ...]:
-    """Everything that keeps these files from being read."""
+    """Why nothing of these files can be taken; empty if most of them can."""
     entries = tuple(entries)
     if len(entries) > limits.files:
         what = f"{len(entries)} files, at most {limits.files} are read"
         return (_problem(entries[limits.files].path, what, "use several repositories"),)
-    if sum(entry.size for entry in entries) > limits.total_bytes:
-        largest = max(entries, key=lambda entry: entry.size)
+    taken = [entry for entry in entries if not _problems_of(entry, limits)]
+    if sum(entry.size for entry in taken) > limits.total_bytes:
+        largest = max(taken, key=lambda entry: entry.size)
         what = f"the specs hold more than {limits.total_bytes} bytes together"
         return (_problem(largest.path, what, "remove what is no spec"),)
-    return tuple(problem for entry in entries for problem in _problems_of(entry, limits))
+    # Without a whole folder nothing could be told of what was in it.
+    folders = (entry for entry in entries if entry.path in SPEC_FOLDERS)
+    return tuple(problem for entry in folders for problem in _problems_of(entry, limits))
+
+
+def unreadable_entries(
+    entries: Iterable[Entry], limits: TreeLimits
+) -> Mapping[str, tuple[Problem, ...]]:
+    """What keeps single files from being read, by path."""
+    found = {entry.path: tuple(_problems_of(entry, limits)) for entry in entries}
+    return {path: problems for path, problems in found.items() if problems}
 
 
 def _problems_of(entry: Entry, limits: TreeLimits) -> list[Problem]:

@@ -1,7 +1,7 @@
 """Why a Git repository could not be read, in words for people.
 
 Git answers in prose for people at a terminal; here that prose becomes one line with the next
-move. It deliberately starts nothing: ``reconciler.git`` hands in what Git said.
+move. It deliberately starts nothing: ``reconciler.sources.git`` hands in what Git said.
 """
 
 from __future__ import annotations
@@ -16,24 +16,40 @@ LONGEST_QUOTE = 300
 # The first fragment found in what Git said decides; more exact ones stand first.
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the host key of the Git server has changed",
+        "check the new one with the server's owner, then put it into the known_hosts file",
+    ),
+    (
         "Host key verification failed",
-        "the host key of the Git server is not the known one",
-        "check it with the server's owner, then add it to known_hosts",
+        "the host key of the Git server is not known",
+        "check it with the server's owner, then add it to the known_hosts file",
     ),
     (
         "Permission denied (publickey",
         "the Git server refused the SSH key",
         "add the public key of this machine to the repository's readers",
     ),
-    (
-        "could not read Username",
-        "the Git server asks for a name and a password",
-        "use SSH, or put them into the .netrc file that docs/debugging.md names",
-    ),
+    ("could not read Username", "the Git server asks for a token", "name one: access.token_file"),
     (
         "Authentication failed",
-        "the Git server refused the name and password",
-        "check the .netrc file that docs/debugging.md names",
+        "the Git server refused the token",
+        "write a valid one into the file that access.token_file names",
+    ),
+    (
+        "returned error: 403",
+        "the Git server does not let us read the repository",
+        "give the token the right to read it",
+    ),
+    (
+        "returned error: 30",
+        "the Git server says that the repository is elsewhere",
+        "write its new address into repository.url",
+    ),
+    (
+        "certificate",
+        "the certificate of the Git server is not trusted",
+        "name the authority that signed it: access.ca_file",
     ),
     (
         "dubious ownership",
@@ -58,6 +74,10 @@ class SourceUnreachable(UsageError):
 
 class EmptyRepository(SourceUnreachable):
     """The repository is there and holds no commit at all."""
+
+
+class CannotVerify(SourceUnreachable):
+    """This machine cannot tell whether commits are signed as it wants them to be."""
 
 
 class DamagedClone(SourceUnreachable):

@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from maculaos.errors import UsageError
-from reconciler.tree import (
+from reconciler.sources.tree import (
     REGULAR_FILE,
     Entry,
     Tree,
@@ -18,6 +18,7 @@ from reconciler.tree import (
     is_spec_folder,
     is_spec_name,
     refused_entries,
+    unreadable_entries,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def read_work_tree(folder: Path, limits: TreeLimits | None = None) -> Tree:
         problems = refused_entries(entries, limits)
         if problems:
             return Tree(problems=problems)
-        return Tree(files={e.path: (folder / e.path).read_bytes() for e in entries})
+        unreadable = unreadable_entries(entries, limits)
+        taken = [entry.path for entry in entries if entry.path not in unreadable]
+        return Tree(
+            files={path: (folder / path).read_bytes() for path in taken},
+            unreadable=tuple(problem for found in unreadable.values() for problem in found),
+        )
     except OSError as error:
         raise UsageError(
             f"{error.filename}: {error.strerror}", "give the folder of a work tree"

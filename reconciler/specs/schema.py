@@ -1,7 +1,7 @@
 """The documentation of the spec format, made from its types: JSON Schemas and tables of keys.
 
 ``docs/schema/`` and the tables in ``docs/spec.md`` are what this module says; a test compares.
-``python -m reconciler.schema docs`` writes both anew, and touches no other text.
+``python -m reconciler.specs.schema docs`` writes both anew, and touches no other text.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import TypeAdapter
 
-from reconciler.overrides import NODE_DEFAULTS
-from reconciler.spec import AppSpec, NodeSpec, RealmSpec
+from reconciler.specs.overrides import NODE_DEFAULTS
+from reconciler.specs.spec import AppSpec, NodeSpec, RealmSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +34,7 @@ PARTS: Final[Mapping[str, str]] = MappingProxyType(
         "link": "LinkOverrides",
         "limits": "LimitOverrides",
         "restart": "RestartRule",
+        "targets": "Targets",
     }
 )
 _WORDS: Final = MappingProxyType(
@@ -139,6 +140,8 @@ def _type(of: Schema) -> str:
         return f"`{of['const']}`"
     if "enum" in of:
         return " or ".join(f"`{word}`" for word in of["enum"])
+    if "anyOf" in of.get("additionalProperties", ()):
+        return "mapping of text to text, or to a list of text"
     return _WORDS[of["type"]] + _bounds(of)
 
 

@@ -3,17 +3,18 @@
 ``realm.yaml`` is a ``RealmSpec``, ``nodes/<name>.yaml`` a ``NodeSpec``, ``apps/<name>.yaml`` an
 ``AppSpec``. The text under each field is its documentation: ``docs/spec.md`` and the JSON Schemas
 for editors are made from it. Each type checks one file by itself; what holds between files is the
-business of ``reconciler.desired``, what becomes of them that of ``reconciler.render``.
+business of ``reconciler.specs.between``, what becomes of them that of ``reconciler.render``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from annotated_types import Len
 
-from reconciler.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides, said
+from reconciler.specs.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides, said
+from reconciler.specs.targets import Targets
 from reconciler.values import (
     STRICT,
     Command,
@@ -25,10 +26,13 @@ from reconciler.values import (
     Port,
     Realm,
     Seconds,
+    TemplatedWord,
     Variable,
-    Word,
+    Vars,
     WrittenAddress,
 )
+
+Profiles = Annotated[tuple[Name, ...], Len(0, 16)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class RealmSpec:
     """The realm, as the certificates of its nodes name it: a-z, 0-9, . and -."""
     description: Annotated[str, Len(0, 1000)] = ""
     """For people."""
+    vars: Vars = field(default_factory=dict)
+    """Values for templates, in every spec that has none of the same name."""
     defaults: Defaults = field(default_factory=Defaults)
     """What every node takes unless its own file says otherwise."""
 
@@ -83,6 +89,14 @@ class NodeSpec:
     """Links to other nodes, see link."""
     limits: LimitOverrides = field(default_factory=LimitOverrides)
     """Bounds, see limits."""
+    targets: Maybe[Targets] = None
+    """The machines that run it; every machine if left out."""
+    profiles: Profiles = ()
+    """Names of files in profiles/ that this file is laid over, the last on top."""
+    vars: Vars = field(default_factory=dict)
+    """Values for templates."""
+    moved_from: Maybe[JailedName] = None
+    """The name that the node had before: it is renamed, not removed and made anew."""
     stop_deadline_s: Seconds = 10.0
     """How long the node may take to leave the mesh before it is stopped by force."""
 
@@ -119,12 +133,38 @@ class AppSpec:
     """The node of this repository whose mesh the app uses."""
     command: Command
     """The program and its arguments, a word each; no shell reads it."""
-    environment: Annotated[dict[Variable, Word], Len(0, 256)] = field(default_factory=dict)
+    environment: Annotated[dict[Variable, TemplatedWord], Len(0, 256)] = field(default_factory=dict)
     """Variables for the program; values are text, so numbers are quoted."""
+    depends_on: Annotated[tuple[JailedName, ...], Len(0, 100)] = ()
+    """Apps that start before this one and are removed after it; its node always does."""
+    targets: Maybe[Targets] = None
+    """The machines that run it; those of its node if left out."""
+    profiles: Profiles = ()
+    """Names of files in profiles/ that this file is laid over, the last on top."""
+    vars: Vars = field(default_factory=dict)
+    """Values for templates."""
+    moved_from: Maybe[JailedName] = None
+    """The name that the app had before: it is renamed, not removed and made anew."""
     restart: RestartRule = field(default_factory=RestartRule)
     """What happens when the program ends by itself."""
     stop_deadline_s: Seconds = 10.0
     """How long the program may take to end before it is stopped by force."""
+
+
+AnySpec: TypeAlias = NodeSpec | AppSpec
+
+
+def settled(node: NodeSpec, realm: RealmSpec) -> NodeSpec:
+    """``node`` with the realm's defaults as its own."""
+    said_of = effective(node, realm)
+    # The keys of each part are those of its type.
+    swim, link, limits = (cast("dict[str, Any]", said_of[part]) for part in said_of)
+    return replace(
+        node,
+        swim=SwimOverrides(**swim),
+        link=LinkOverrides(**link),
+        limits=LimitOverrides(**limits),
+    )
 
 
 def effective(node: NodeSpec, realm: RealmSpec) -> dict[str, dict[str, float | int]]:
@@ -132,9 +172,14 @@ def effective(node: NodeSpec, realm: RealmSpec) -> dict[str, dict[str, float | i
 
     The node's file wins; what neither says is left out.
     """
-    defaults = realm.defaults
+    own, defaults = own_overrides(node), realm.defaults
     return {
-        "swim": said(defaults.swim) | said(node.swim),
-        "link": said(defaults.link) | said(node.link),
-        "limits": said(defaults.limits) | said(node.limits),
+        "swim": said(defaults.swim) | own["swim"],
+        "link": said(defaults.link) | own["link"],
+        "limits": said(defaults.limits) | own["limits"],
     }
+
+
+def own_overrides(node: NodeSpec) -> dict[str, dict[str, float | int]]:
+    """What the node itself says of swim, link and limits; what it does not say is left out."""
+    return {"swim": said(node.swim), "link": said(node.link), "limits": said(node.limits)}

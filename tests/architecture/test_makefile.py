@@ -19,7 +19,6 @@ TARGETS = (
     "help", "up", "up-check", "down", "test", "check", "format", "simulate",
     "bench", "image", "installer", "boot", "test-vm", "lock", "clean",
 )  # fmt: skip
-NOT_IN_THIS_VERSION = ("bench",)
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
 
@@ -41,14 +40,6 @@ def test_every_target_is_phony() -> None:
     text = tree.text_of(tree.ROOT / "Makefile")
     phony = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert sorted(" ".join(phony).split()) == sorted(TARGETS), "folders bear the names of targets"
-
-
-@pytest.mark.parametrize("target", NOT_IN_THIS_VERSION)
-def test_what_is_not_implemented_says_so_and_fails(target: str, checkout: Path) -> None:
-    said = tree.run("make", target, cwd=checkout)
-    assert said.returncode == 2
-    assert said.stdout == ""
-    assert "not implemented in this version" in said.stderr.splitlines()[0]
 
 
 def test_clean_refuses_while_something_runs_in_var(checkout: Path) -> None:

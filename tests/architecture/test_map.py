@@ -12,8 +12,9 @@ from architecture import codemap, tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What is made at run time, or is a file inside a node or on the appliance: no part of the tree.
-MADE_ELSEWHERE = ("var/", "/", ".venv/", "~/", "nodes/", "apps/", "https:")
+# What is made at run time, or is a file inside a node, on the appliance, or in the repository that
+# a machine follows: no part of the tree.
+MADE_ELSEWHERE = ("var/", "/", ".venv/", "~/", "realm.yaml", "nodes/", "apps/", "https:")
 DOCUMENTS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md")
 _QUOTED = re.compile(r"`([^`\s]+)`")
 _LINKED = re.compile(r"\]\(([^)#\s]+)[^)]*\)")

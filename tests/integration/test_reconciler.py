@@ -17,7 +17,7 @@ from reconciler.assembly import load_settings, store_of
 from reconciler.control import SOCKET_NAME, ask
 from reconciler.generations import Progress
 from reconciler.status import Status
-from reconciling import BROKEN, REALM, TWO_NODES, Bench, Running, a_bench, node
+from reconciling import BROKEN, REALM, TWO_NODES, Bench, Running, a_bench, app, node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,9 +70,9 @@ def test_broken_commit_is_refused_and_everything_keeps_running(bench: Bench) -> 
         async with bench.running() as running:
             await running.applied(good)
             started = list(bench.runtime.started)
-            bad = bench.upstream.commit({"nodes/n2.yaml": BROKEN})
+            bad = bench.upstream.commit({"realm.yaml": BROKEN})
             snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
-            assert any(p.startswith("nodes/n2.yaml:3:6: ") for p in snapshot.status.problems)
+            assert any(p.startswith("realm.yaml:3:6: ") for p in snapshot.status.problems)
             assert snapshot.status.revisions.applied == good
             assert not snapshot.status.ready
             wanted = bench.runtime.look()["node-n1"].files_digest
@@ -83,7 +83,7 @@ def test_broken_commit_is_refused_and_everything_keeps_running(bench: Bench) -> 
                     and bench.runtime.started == [*started, "node-n1"]
                 )
             )
-            fixed = bench.upstream.commit({"nodes/n2.yaml": node("n2", 4712)})
+            fixed = bench.upstream.commit({"realm.yaml": REALM, "nodes/n2.yaml": node("n2", 4712)})
             snapshot = await running.applied(fixed)
             assert snapshot.status.problems == ()
             said = [json.loads(line) for line in (bench.root / HISTORY).read_text().splitlines()]
@@ -96,25 +96,58 @@ def test_broken_commit_is_refused_and_everything_keeps_running(bench: Bench) -> 
 
 def test_refusal_is_remembered_over_a_restart(bench: Bench) -> None:
     async def main() -> None:
-        bad = bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": BROKEN})
+        bad = bench.upstream.commit({**TWO_NODES, "realm.yaml": BROKEN})
         for _ in range(2):
             async with bench.running() as running:
                 snapshot = await running.until(lambda s: s.status.revisions.tip == bad)
                 snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
-                assert any("nodes/n2.yaml:3:6: " in p for p in snapshot.status.problems)
+                assert any("realm.yaml:3:6: " in p for p in snapshot.status.problems)
         assert names(bench) == []
 
     asyncio.run(main())
 
 
-def test_symbolic_link_among_the_specs_is_refused(bench: Bench) -> None:
+def test_symbolic_link_among_the_specs_breaks_its_own_item(bench: Bench) -> None:
     async def main() -> None:
         bench.upstream.commit(TWO_NODES)
         (bench.upstream.work / "nodes/n3.yaml").symlink_to("/etc/passwd")
-        bad = bench.upstream.record()
+        revision = bench.upstream.record()
         async with bench.running() as running:
-            snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
+            snapshot = await running.applied(revision)
             assert "nodes/n3.yaml:1:1: it is a symbolic link" in snapshot.status.problems[0]
+            assert names(bench) == ["app-echo", "node-n1", "node-n2"]
+
+    asyncio.run(main())
+
+
+def test_broken_item_stays_as_it_is_and_the_rest_is_applied(bench: Bench) -> None:
+    async def main() -> None:
+        good = bench.upstream.commit(TWO_NODES)
+        async with bench.running() as running:
+            await running.applied(good)
+            before = bench.runtime.look()
+            changes = {
+                "apps/echo.yaml": "version: 1\nname: echo\nnode: n1\ncomand: [x]\n",
+                "apps/more.yaml": app("more"),
+                "apps/never.yaml": BROKEN,
+                "nodes/n2.yaml": None,
+            }
+            snapshot = await running.applied(bench.upstream.commit(changes))
+            assert names(bench) == ["app-echo", "app-more", "node-n1"]
+            after = bench.runtime.look()
+            assert after["app-echo"].program_digest == before["app-echo"].program_digest
+            items = {f"{item.kind}/{item.name}": item for item in snapshot.status.items}
+            assert items["app/echo"].state == "running"
+            assert items["app/never"].state == "broken"
+            for key, where in (("app/echo", "apps/echo.yaml:"), ("app/never", "apps/never.yaml:")):
+                assert items[key].stalled
+                assert items[key].reason.startswith(where)
+            assert not items["app/more"].stalled
+            assert not snapshot.status.ready
+            said = [json.loads(line) for line in (bench.root / HISTORY).read_text().splitlines()]
+            assert [one["outcome"] for one in said] == ["applied", "partial"]
+            await running.applied(bench.upstream.commit({**TWO_NODES, "apps/never.yaml": None}))
+            assert running.snapshot().status.problems == ()
 
     asyncio.run(main())
 
@@ -161,7 +194,9 @@ def test_repository_that_becomes_empty_removes_nothing(bench: Bench) -> None:
     asyncio.run(main())
 
 
-def test_rewritten_history_is_followed_and_said(bench: Bench) -> None:
+def test_rewritten_history_is_followed_and_said_where_that_is_wanted(bench: Bench) -> None:
+    bench.configure(trust={"history": "follow"})
+
     async def main() -> None:
         bench.upstream.commit(TWO_NODES)
         async with bench.running() as running:
@@ -311,7 +346,7 @@ def test_goal_that_no_longer_compiles_is_refused_and_left_running(
     bench: Bench, is_reachable: bool
 ) -> None:
     async def main() -> None:
-        bad = bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": BROKEN})
+        bad = bench.upstream.commit({**TWO_NODES, "realm.yaml": BROKEN})
         async with bench.running() as running:
             await running.until(lambda s: s.status.revisions.refused == bad)
         # As if an older version of this program had accepted and applied it.
@@ -323,7 +358,7 @@ def test_goal_that_no_longer_compiles_is_refused_and_left_running(
             bench.upstream.hide()
         async with bench.running() as running:
             snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
-            assert snapshot.status.problems[0].startswith("nodes/n2.yaml:3:6: ")
+            assert snapshot.status.problems[0].startswith("realm.yaml:3:6: ")
             if is_reachable:
                 await running.applied(bench.upstream.commit(TWO_NODES))
         assert bench.log.getvalue().count("commit_refused") == 2
@@ -337,7 +372,7 @@ def test_events_are_sentences_that_name_nodes_and_apps(bench: Bench) -> None:
         async with bench.running() as running:
             first = bench.upstream.commit(TWO_NODES, "Two nodes")
             await running.applied(first)
-            bad = bench.upstream.commit({"nodes/n2.yaml": BROKEN})
+            bad = bench.upstream.commit({"realm.yaml": BROKEN})
             await running.until(lambda s: s.status.revisions.refused == bad)
             bench.runtime.crash("app-echo")
             bench.runtime.restart("app-echo")
@@ -383,8 +418,12 @@ def test_sync_waits_for_the_outcome(bench: Bench) -> None:
             await running.until(lambda s: s.status.converged)
             for files, outcome in (
                 ({"nodes/n3.yaml": node("n3", 4703)}, "applied"),
-                ({"nodes/n2.yaml": BROKEN}, "refused"),
+                ({"realm.yaml": BROKEN}, "refused"),
+                ({"realm.yaml": REALM}, "applied"),
+                ({"nodes/n2.yaml": BROKEN}, "partial"),
                 ({"nodes/n2.yaml": node("n2", 4702)}, "applied"),
+                ({"nodes/n4.yml": node("n4", 4704)}, "partial"),
+                ({"nodes/n4.yml": None}, "applied"),
             ):
                 revision = bench.upstream.commit(files)
                 answer = await ask(path, {"do": "sync", "timeout_s": 10}, 10)

@@ -204,7 +204,8 @@ def test_machine_follows_the_repository_and_touches_nothing_else(
             assert after["node-n1"] == before["node-n1"]
             assert after["app-echo"] != before["app-echo"]
             third = bench.upstream.commit({"nodes/n1.yaml": BROKEN})
-            await running.until(lambda s: s.status.revisions.refused == third)
+            snapshot = await running.until(lambda s: s.status.revisions.applied == third)
+            assert snapshot.status.problems[0].startswith("nodes/n1.yaml:3:6: ")
             assert machine.pids() == after
         assert await remove_all(machine.runtime(), bench.root / "run") == {}
 

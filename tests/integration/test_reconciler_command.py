@@ -293,13 +293,15 @@ def test_run_dir_too_long_for_sockets_is_told_at_the_start(bench: Bench) -> None
     ("slip", "said"),
     [
         (node("n2", 4702).replace("demo", "dmo"), "nodes/n2.yaml:3:8: unknown realm 'dmo'; realm"),
-        (node("n2", 4701), "nodes/n2.yaml:6:9: 127.0.0.1:4701 is taken by nodes/n1.yaml:6:9; give"),
+        (node("n2", 4701), "nodes/n2.yaml:6:9: 127.0.0.1:4701 is also wanted by nodes/n1.yaml:6:9"),
     ],
 )
 def test_slip_in_a_spec_is_told_by_check_plan_and_sync(bench: Bench, slip: str, said: str) -> None:
     bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": slip})
     for words in (("check", str(bench.upstream.work)), ("plan",), ("sync",)):
-        assert said in the_line(reconciler(bench, *words), 1)
+        told = reconciler(bench, *words)
+        assert told.returncode == 1
+        assert f"reconciler: {said}" in told.stderr
 
 
 def test_node_that_cannot_start_says_why_in_the_status(real: Bench) -> None:

@@ -83,13 +83,13 @@ def test_file_that_cannot_be_written_is_said_once_and_written_later(bench: Bench
 
 def test_refusal_whose_reasons_were_never_written_is_found_out_again(bench: Bench) -> None:
     async def main() -> None:
-        bad = bench.upstream.commit({**TWO_NODES, "nodes/n2.yaml": BROKEN})
+        bad = bench.upstream.commit({**TWO_NODES, "realm.yaml": BROKEN})
         store = store_of(load_settings(bench.config))
         with store.locked():
             store.save_progress(Progress(refused=bad))
         async with bench.running() as running:
             snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
-            assert snapshot.status.problems[0].startswith("nodes/n2.yaml:3:6: ")
+            assert snapshot.status.problems[0].startswith("realm.yaml:3:6: ")
         assert store.history()[-1].outcome is Outcome.REFUSED
 
     asyncio.run(main())
@@ -98,9 +98,9 @@ def test_refusal_whose_reasons_were_never_written_is_found_out_again(bench: Benc
 def test_flood_of_problems_stays_small_in_the_status(bench: Bench) -> None:
     async def main() -> None:
         junk = "".join(f"k{number}: 1\n" for number in range(90))
-        bad = bench.upstream.commit({f"nodes/m{number}.yaml": junk for number in range(5)})
+        many = {f"nodes/m{number}.yaml": junk for number in range(5)}
         async with bench.running() as running:
-            snapshot = await running.until(lambda s: s.status.revisions.refused == bad)
+            snapshot = await running.applied(bench.upstream.commit({**TWO_NODES, **many}))
             assert len(snapshot.status.problems) == MOST_LINES
             assert snapshot.status.problems[-1].startswith("... and ")
 
@@ -112,7 +112,7 @@ def test_going_back_from_a_refused_commit_leaves_no_problem(bench: Bench) -> Non
         good = bench.upstream.commit(TWO_NODES)
         async with bench.running() as running:
             await running.applied(good)
-            bad = bench.upstream.commit({"nodes/n2.yaml": BROKEN})
+            bad = bench.upstream.commit({"realm.yaml": BROKEN})
             await running.until(lambda s: s.status.revisions.refused == bad)
             bench.upstream.git("reset", "--quiet", "--hard", good, cwd=bench.upstream.work)
             bench.upstream.push()

@@ -157,12 +157,19 @@ class Pool:
         self, argv: tuple[str, ...], properties: dict[str, str], words: list[str]
     ) -> Answer:
         del properties
-        system = self.systems[words[0]]
-        if system.is_mounted or len(list(self._family(words[0]))) > 1:
+        old, new = words
+        family = list(self._family(old))
+        # FreeBSD would mount them again elsewhere; whoever drives the model must not want that.
+        if any(each.is_mounted for each in family):
             raise UntaughtCommand(argv)
-        del self.systems[words[0]]
-        system.name = words[-1]
-        self.systems[system.name] = system
+        for each in family:
+            del self.systems[each.name]
+        for each in family:
+            each.name = new + each.name.removeprefix(old)
+            self.systems[each.name] = each
+        for each in self.systems.values():
+            if each.origin.startswith((f"{old}@", f"{old}/")):
+                each.origin = new + each.origin.removeprefix(old)
         return Answer()
 
     def _mount(self, argv: tuple[str, ...], properties: dict[str, str], words: list[str]) -> Answer:

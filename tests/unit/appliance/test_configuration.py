@@ -10,6 +10,7 @@ from appliance.configuration import RECONCILER_SETTINGS, ethernet, files
 from appliance.seed import parse_seed
 from maculaos.documents import read_document
 from reconciler.settings import ReconcilerSettings
+from reconciler.sources.trust import parse_signers
 from unit.appliance.startyard import SEED
 from unit.appliance.test_seed import FULL
 
@@ -67,10 +68,16 @@ def test_reconciler_reads_its_settings() -> None:
     assert variables(made(parse_seed(SEED)))["reconciler_enable"] == "YES"
 
 
-def test_signatures_that_nobody_checks_keep_the_repository_unfollowed() -> None:
+def test_signers_of_the_seed_are_those_that_the_reconciler_trusts() -> None:
     said = made(parse_seed(FULL.encode()))
-    assert "ann@example.org ssh-ed25519" in said["/etc/macula/allowed_signers"]
-    assert variables(said)["reconciler_enable"] == "NO"
+    assert len(parse_signers(said["/etc/macula/allowed_signers"].encode())) == 1
+    settings = read_document(said[RECONCILER_SETTINGS].encode(), "x", ReconcilerSettings).value
+    assert settings.trust.allowed_signers == Path("/etc/macula/allowed_signers")
+    assert variables(said)["reconciler_enable"] == "YES"
+    unsigned = read_document(
+        made(parse_seed(SEED))[RECONCILER_SETTINGS].encode(), "x", ReconcilerSettings
+    ).value
+    assert unsigned.trust.allowed_signers is None
 
 
 def test_log_time_and_ports_follow_the_seed() -> None:

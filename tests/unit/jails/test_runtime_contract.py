@@ -310,3 +310,136 @@ def test_nobody_believes_to_be_isolated_who_is_not(runtime: Runtime, isolation: 
     with pytest.raises(JailError, match="cannot give it its own"):
         runtime.ensure(replace(SPEC, isolation=isolation))
     assert dict(runtime.look()) == {}
+
+
+def write_kept(runtime: Runtime, name: str, text: str = "kept") -> None:
+    """What a program would have written; the runtime in memory has only files of the spec."""
+    if runtime.name != "memory":
+        (runtime.data_path(name) / "written").write_text(text)
+
+
+def check_kept(runtime: Runtime, name: str, text: str = "kept") -> None:
+    if runtime.name != "memory":
+        assert (runtime.data_path(name) / "written").read_text() == text
+
+
+def rest(runtime: Runtime, spec: JailSpec, text: str = "kept") -> None:
+    """A jail that ran, wrote something and was stopped."""
+    runtime.ensure(spec)
+    write_kept(runtime, spec.name, text)
+    runtime.stop(spec.name)
+
+
+def test_rename_gives_data_and_snapshots_to_the_new_name_and_can_be_repeated(
+    runtime: Runtime,
+) -> None:
+    rest(runtime, SPEC, "before")
+    runtime.snapshot("n1", "before")
+    write_kept(runtime, "n1")
+    for _ in range(2):
+        runtime.rename("n1", "n2")
+        assert list(runtime.look()) == ["n2"]
+        assert runtime.look()["n2"].files_digest == SPEC.files_digest()
+    assert runtime.snapshots("n1") == []
+    assert runtime.snapshots("n2") == ["before"]
+    assert runtime.logs("n1", 5) == runtime.logs("n2", 5) == []
+    moved = replace(SPEC, name="n2")
+    runtime.ensure(moved)
+    check_runs(runtime, moved)
+    check_kept(runtime, "n2")
+    runtime.stop("n2")
+    runtime.restore("n2", "before")
+    check_kept(runtime, "n2", "before")
+
+
+def test_what_was_renamed_has_data_and_never_ran(runtime: Runtime) -> None:
+    rest(runtime, SPEC)
+    runtime.rename("n1", "n2")
+    facts = runtime.look()["n2"]
+    assert (facts.name, facts.state, facts.program_digest) == ("n2", JailState.STOPPED, "")
+    assert (facts.pid, facts.started_at, facts.restarts, facts.last_exit) == (None, None, 0, "")
+    runtime.stop("n2")
+    assert list(runtime.look()) == ["n2"]
+    runtime.remove("n2")
+    assert dict(runtime.look()) == {}
+
+
+def test_files_of_the_former_spec_go_when_the_new_one_does_not_name_them(
+    runtime: Runtime,
+) -> None:
+    rest(runtime, SPEC)
+    runtime.rename("n1", "n2")
+    moved = replace(SPEC, name="n2", files=(CONFIG,))
+    runtime.ensure(moved)
+    check_runs(runtime, moved)
+    assert not (runtime.data_path("n2") / "peers").exists()
+    check_kept(runtime, "n2")
+
+
+def test_the_former_name_begins_anew_and_both_go_their_ways(runtime: Runtime) -> None:
+    rest(runtime, SPEC)
+    runtime.rename("n1", "n2")
+    runtime.ensure(SPEC)
+    check_runs(runtime, SPEC)
+    assert not (runtime.data_path("n1") / "written").exists()
+    runtime.ensure(replace(SPEC, name="n2"))
+    check_kept(runtime, "n2")
+    for name in ("n1", "n2"):
+        runtime.remove(name)
+    assert dict(runtime.look()) == {}
+
+
+def test_a_jail_is_renamed_there_and_back_and_on(runtime: Runtime) -> None:
+    rest(runtime, SPEC)
+    for former, name in (("n1", "n2"), ("n2", "n1"), ("n1", "n3"), ("n3", "n2")):
+        runtime.rename(former, name)
+        assert list(runtime.look()) == [name]
+    runtime.ensure(replace(SPEC, name="n2"))
+    check_kept(runtime, "n2")
+
+
+def test_what_runs_is_not_renamed_and_nothing_is_put_upon_what_has_data(runtime: Runtime) -> None:
+    runtime.ensure(SPEC)
+    with pytest.raises(JailError, match="n1: it runs; stop it first"):
+        runtime.rename("n1", "n2")
+    assert list(runtime.look()) == ["n1"]
+    check_runs(runtime, SPEC)
+    runtime.stop("n1")
+    other = replace(SPEC, name="n2")
+    rest(runtime, other, "other's")
+    write_kept(runtime, "n1")
+    before = runtime.look()
+    for _ in range(2):
+        with pytest.raises(JailError, match="n2: has a writable part of its own; remove that"):
+            runtime.rename("n1", "n2")
+    assert runtime.look() == before
+    runtime.ensure(other)
+    with pytest.raises(JailError, match=r"n2: (it runs; remove it first|has a writable part)"):
+        runtime.rename("n1", "n2")
+    check_runs(runtime, other)
+    check_kept(runtime, "n2", "other's")
+    runtime.remove("n2")
+    runtime.rename("n1", "n2")
+    runtime.ensure(other)
+    check_kept(runtime, "n2")
+
+
+def test_names_that_no_jail_can_have_are_not_renamed(runtime: Runtime) -> None:
+    rest(runtime, SPEC)
+    before = runtime.look()
+    for former, name in (("n1", "../up"), ("../up", "n2"), ("n1", ""), ("", "n2"), ("n1", "N2")):
+        with pytest.raises(JailError, match="is no name for a jail; use at most 32"):
+            runtime.rename(former, name)
+    with pytest.raises(JailError, match="n1: cannot take over from itself; name the jail"):
+        runtime.rename("n1", "n1")
+    assert runtime.look() == before
+
+
+def test_without_a_former_jail_there_is_nothing_to_rename(runtime: Runtime) -> None:
+    runtime.rename("n1", "n2")
+    assert dict(runtime.look()) == {}
+    other = replace(SPEC, name="n2")
+    runtime.ensure(other)
+    before = check_runs(runtime, other)
+    runtime.rename("n1", "n2")
+    assert check_runs(runtime, other) == before

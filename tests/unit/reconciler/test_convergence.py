@@ -2,63 +2,14 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reconciler.convergence import (
-    Backoff,
-    Convergence,
-    Evaluate,
-    Fetch,
-    Repair,
-    Timing,
-    Wait,
-)
+from converging import DRIFT, NOTHING, POLL, begin, converged, fetch, waiting
+from reconciler.convergence import Backoff, Evaluate, Fetch, Repair, Wait
 from reconciler.generations import Progress, decode_progress, encode_progress
-
-POLL, DRIFT = 60.0, 10.0
-TIMING = Timing(
-    poll_interval_s=POLL,
-    poll_jitter=0.1,
-    drift_interval_s=DRIFT,
-    fetch=Backoff(base_s=1.0, max_s=300.0),
-    retry=Backoff(base_s=1.0, max_s=30.0),
-)
-NOTHING: frozenset[str] = frozenset()
-
-
-def begin(progress: Progress | None = None, seed: int = 1, now: float = 0.0) -> Convergence:
-    jitter = Random(seed)  # seeded, so that a run repeats
-    return Convergence(TIMING, jitter, progress or Progress(), now)
-
-
-def converged(revision: str = "a", now: float = 0.0) -> Convergence:
-    """A convergence that has just applied ``revision``."""
-    one = begin()
-    assert one.next_action(now) == Fetch()
-    one.fetched(revision, now)
-    assert one.next_action(now) == Evaluate(revision)
-    one.compiled(revision, now)
-    assert one.next_action(now) == Repair(revision)
-    one.repaired(revision, NOTHING, now)
-    return one
-
-
-def fetch(one: Convergence, tip: str | None, now: float) -> None:
-    """Take the fetch that is due, or force one."""
-    one.sync_requested(now)
-    assert one.next_action(now) == Fetch()
-    one.fetched(tip, now)
-
-
-def waiting(one: Convergence, now: float) -> float:
-    action = one.next_action(now)
-    assert isinstance(action, Wait)
-    return action.until
 
 
 def test_new_tip_is_evaluated_and_applied() -> None:
@@ -425,3 +376,24 @@ def test_sync_is_not_served_before_the_repair_though_the_next_poll_is_due() -> N
     assert one.next_action(late) == Repair("a")
     one.repaired("a", NOTHING, late)
     assert one.is_served(ticket, late)
+
+
+def test_fetch_that_somebody_asked_for_is_known_as_such() -> None:
+    one = begin()
+    seen = []
+    for now in (0.0, 1.0):
+        assert one.next_action(now) == Fetch()
+        seen.append(one.is_forced)
+        one.fetched(None, now)
+        seen.append(one.is_forced)
+        one.sync_requested(now)
+    assert seen == [False, False, True, False]
+
+
+def test_a_repair_that_was_interrupted_is_taken_up_at_once() -> None:
+    one = converged("a")
+    one.exit_hinted(1.0)
+    assert one.next_action(2.0) == Repair("a")
+    one.rolled_back("0", 2.0)
+    one.interrupted(2.0)
+    assert one.next_action(2.0) == Repair("0")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +16,14 @@ from reconciler.generations import (
     Generation,
     Outcome,
     Progress,
+    Suspension,
     decode_history,
     decode_progress,
     encode_history,
     encode_progress,
+    named_revision,
     remember,
+    rollback_target,
 )
 
 words = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -36,7 +42,7 @@ generations = st.builds(
 revisions = st.none() | st.sampled_from(["a", "b", "c"])
 
 
-def generation(revision: str, **said: tuple[str, ...]) -> Generation:
+def generation(revision: str, **said: Any) -> Generation:
     return Generation(
         revision=revision,
         subject="Move n2",
@@ -84,7 +90,7 @@ def test_history_is_bounded() -> None:
 def test_another_attempt_takes_the_place_of_the_last() -> None:
     first, again = generation("a"), generation("a", steps=("start node-n1: x",))
     history = remember((generation("0"), first), again, most=10)
-    assert history == (generation("0"), again)
+    assert history == (generation("0"), replace(again, attempts=2))
 
 
 def test_generation_stays_within_bounds() -> None:
@@ -121,3 +127,52 @@ def test_refused_commit_is_never_the_goal() -> None:
     assert progress.last_attempted == "c"
     assert progress.refusing("b").goal == "a"
     assert progress.refusing("b").refusing("a").goal is None
+
+
+def attempt(revision: str, outcome: Outcome = Outcome.APPLIED) -> Generation:
+    return replace(generation(revision), outcome=outcome)
+
+
+def test_rollback_goes_to_the_last_good_one_before_the_present() -> None:
+    history = (attempt("a"), attempt("b"), attempt("c", Outcome.FAILED))
+    assert rollback_target(history, Progress(last_accepted="c", last_applied="b")) == "b"
+    assert rollback_target(history, Progress(last_accepted="b", last_applied="b")) == "a"
+
+
+def test_rolling_back_again_goes_further_back_and_never_to_a_bad_one() -> None:
+    history = (attempt("a"), attempt("b"), attempt("c"))
+    progress = Progress(last_accepted="c", last_applied="c").rolling_back("b")
+    assert (progress.goal, progress.pinned, progress.bad) == ("b", "b", ("c",))
+    assert rollback_target((*history, attempt("b", Outcome.ROLLED_BACK)), progress) == "a"
+    assert progress.rolling_back("a").bad == ("c", "b")
+
+
+@pytest.mark.parametrize("named", ["c", "d", "x"])
+def test_rollback_to_what_never_ran_here_is_refused(named: str) -> None:
+    history = (attempt("a"), attempt("c", Outcome.FAILED), attempt("d"))
+    with pytest.raises(UsageError):
+        rollback_target(history, Progress(last_accepted="d", last_applied="d"), named)
+
+
+def test_a_revision_is_named_by_its_beginning() -> None:
+    history = (attempt("abc1"), attempt("abd2"))
+    assert named_revision(history, "abd") == "abd2"
+    for named in ("ab", "f", ""):
+        with pytest.raises(UsageError):
+            named_revision(history, named)
+
+
+def test_held_progress_survives_its_codec() -> None:
+    progress = Progress(last_accepted="b", last_applied="b").rolling_back("a")
+    progress = progress.suspending(Suspension(since=1.5, reason="why", until=9.0))
+    assert decode_progress(encode_progress(progress)) == progress
+    assert progress.is_held
+    assert not progress.resuming().is_held
+    assert progress.resuming().bad == ("b",)
+    assert progress.resuming(forgives=True).bad == ()
+
+
+def test_attempts_of_one_commit_are_counted_with_their_time() -> None:
+    first = replace(attempt("a", Outcome.FAILED), attempted_at=1.0)
+    (one,) = remember((first,), replace(attempt("a"), attempted_at=5.0, finished_at=9.0), 10)
+    assert (one.attempts, one.attempted_at, one.duration_s) == (2, 1.0, 8.0)

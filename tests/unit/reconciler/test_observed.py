@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from jails.spec import JailFacts, JailSpec, JailState
-from reconciler.desired import compile_tree
+from reconciler.conditions import Word
 from reconciler.observed import NodeHealth, World, items
 from reconciler.render import Rendered
-from reconciler.status import ItemStatus, Word
+from reconciler.specs.compilation import compile_tree
+
+if TYPE_CHECKING:
+    from reconciler.status import ItemStatus
 
 NOW = 1000.0
 RUNNING = JailFacts(name="node-n1", state=JailState.RUNNING, pid=7, started_at=NOW - 5)
@@ -79,6 +83,15 @@ def test_blocked_jail_says_the_next_move_and_stalls() -> None:
     item = n1(None, rendered=blocked)
     assert (item.state, item.word) == ("blocked", Word.STALLED)
     assert "macula realm issue" in item.reason
+
+
+def test_broken_item_stalls_whether_it_runs_or_not() -> None:
+    broken = Rendered({}, {}, broken={"node-n1": "nodes/n1.yaml:3:8: unknown realm"})
+    running = n1(RUNNING, ANSWERS, rendered=broken)
+    assert (running.state, running.word) == ("running", Word.STALLED)
+    absent = n1(None, rendered=broken)
+    assert (absent.state, absent.word) == ("broken", Word.STALLED)
+    assert running.reason == absent.reason == "nodes/n1.yaml:3:8: unknown realm"
 
 
 def test_failure_of_a_step_is_the_reason() -> None:

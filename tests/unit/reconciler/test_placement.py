@@ -51,7 +51,7 @@ def rendered(placement: Placement, *nodes: NodeSpec, app: str = "") -> Rendered:
     )
     apps = {app: AppSpec(version=1, name=app, node=nodes[0].name, command=("x",))} if app else {}
     realm = RealmSpec(version=1, name="demo")
-    return render(Desired(realm, {each.name: each for each in nodes}, apps), machine)
+    return render(Desired.of(realm, nodes, apps.values()), machine)
 
 
 def settings_in(jail: JailSpec) -> NodeSettings:

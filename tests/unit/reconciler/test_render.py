@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jails.spec import JailSpec, RestartPolicy
-from maculaos.documents import read_document
+from maculaos.documents import Problem, read_document
 from maculaos.settings import NodeSettings, SwimSettings
-from reconciler.desired import Desired
-from reconciler.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides
 from reconciler.render import MachinePaths, Rendered, render
-from reconciler.spec import AppSpec, Listen, NodeSpec, RealmSpec, RestartRule
+from reconciler.specs.desired import Desired
+from reconciler.specs.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides
+from reconciler.specs.spec import AppSpec, Listen, NodeSpec, RealmSpec, RestartRule
 
 MACHINE = MachinePaths(
     macula=("/venv/bin/python", "-m", "maculaos.cli"),
@@ -36,7 +36,7 @@ def desired(
     *nodes: NodeSpec, apps: tuple[AppSpec, ...] = (), defaults: Defaults | None = None
 ) -> Desired:
     realm = RealmSpec(version=1, name="demo", defaults=defaults or Defaults())
-    return Desired(realm, {each.name: each for each in nodes}, {each.name: each for each in apps})
+    return Desired.of(realm, nodes, apps)
 
 
 def settings_in(jail: JailSpec) -> NodeSettings:
@@ -186,6 +186,21 @@ def test_node_without_credentials_is_blocked_with_the_next_move() -> None:
     assert made.blocked["node-n4"].endswith(
         "run: macula realm issue n4 --realm-dir /etc/macula/realm --out /etc/macula/credentials"
     )
+
+
+def test_broken_item_is_kept_until_a_good_one_takes_its_place() -> None:
+    problem = Problem("nodes/n2.yaml", 1, 2, "wrong")
+    wanted = replace(desired(node("n1", 1)), broken={"node/n2": (problem, problem)})
+    made = render(wanted, MACHINE)
+    assert made.kept == {"node-n2"}
+    assert made.broken == {"node-n2": "nodes/n2.yaml:1:2: wrong (and 1 more)"}
+    last_good = desired(node("n2", 2)).items.values()
+    assert render(wanted.keeping(last_good), MACHINE).kept == set()
+
+
+def test_peer_that_is_broken_is_left_out() -> None:
+    made = render(desired(node("n1", 1, peers=("n2", "x.example:9"))), MACHINE)
+    assert settings_in(jail(made, "node-n1")).peers == ("x.example:9",)
 
 
 def test_app_learns_where_its_mesh_is() -> None:

@@ -73,6 +73,11 @@ class Named(MemoryRuntime):
         super().remove(name)
         shutil.rmtree(self._folder / name)
 
+    def rename(self, former: str, name: str) -> None:
+        super().rename(former, name)
+        if (self._folder / former).exists():
+            (self._folder / former).rename(self._folder / name)
+
 
 @dataclass
 class Machine:

@@ -11,11 +11,14 @@ from maculaos.errors import UsageError
 from reconciler.settings import ReconcilerSettings, located
 
 
-def read(url: str = "/srv/mesh.git", *lines: str) -> ReconcilerSettings:
+def read(
+    url: str = "/srv/mesh.git", *lines: str, access: str = "{}", fallbacks: str = "[]"
+) -> ReconcilerSettings:
+    more = f"access: {access}, fallbacks: {fallbacks}"
     text = "\n".join(
         [
             "version: 1",
-            f"repository: {{url: {url!r}, branch: main}}",
+            f"repository: {{url: {url!r}, branch: main, {more}}}",
             "state_dir: state",
             "credentials_dir: ../credentials",
             "run_dir: run",
@@ -99,3 +102,48 @@ def test_run_dir_too_long_for_sockets_is_refused() -> None:
 def test_unfitting_intervals_are_refused() -> None:
     with pytest.raises(InvalidDocument, match="backoff_max_s"):
         read("x", "poll: {backoff_base_s: 9, backoff_max_s: 3}")
+
+
+def test_access_and_lists_start_at_the_folder_of_the_file() -> None:
+    settings = located(
+        read(
+            "ssh://git@h/x",
+            "trust: {allowed_signers: keys/signers, revoked_keys: /r, history: follow}",
+            access="{ssh_key_file: keys/id, known_hosts_file: hosts}",
+            fallbacks="[{url: mirror.git}, {url: 'https://h/x', access: {token_file: t}}]",
+        ),
+        Path("/etc/macula"),
+    )
+    access, fallbacks = settings.repository.access, settings.repository.fallbacks
+    assert access.ssh_key_file == Path("/etc/macula/keys/id")
+    assert access.known_hosts_file == Path("/etc/macula/hosts")
+    assert [fallback.url for fallback in fallbacks] == ["/etc/macula/mirror.git", "https://h/x"]
+    assert fallbacks[1].access.token_file == Path("/etc/macula/t")
+    assert settings.trust.allowed_signers == Path("/etc/macula/keys/signers")
+    assert settings.trust.revoked_keys == Path("/r")
+    assert settings.trust.gpg_keyring is None
+
+
+@pytest.mark.parametrize(
+    ("url", "access", "said"),
+    [
+        ("/srv/x", "{token_file: t}", "for https:// URLs"),
+        ("ssh://h/x", "{ca_file: t}", "for https:// URLs"),
+        ("https://h/x", "{ssh_key_file: t}", "for ssh:// URLs"),
+        ("https://h/x", "{user: 'a b'}", "cannot be a user"),
+        ("https://h/x", "{user: -x, token: t}", "token"),
+    ],
+)
+def test_access_that_does_not_fit_its_url_is_refused(url: str, access: str, said: str) -> None:
+    with pytest.raises(InvalidDocument, match=said):
+        read(url, access=access)
+
+
+def test_url_named_twice_is_refused() -> None:
+    with pytest.raises(InvalidDocument, match="named twice"):
+        read("https://h/x", fallbacks="[{url: 'https://h/x'}]")
+
+
+def test_revoked_keys_without_allowed_ones_are_refused() -> None:
+    with pytest.raises(InvalidDocument, match="needs allowed_signers"):
+        read("https://h/x", "trust: {revoked_keys: r}")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from maculaos.errors import UsageError
+from reconciler.conditions import Word
 from reconciler.status import (
     FetchStatus,
     ItemStatus,
     MemberCount,
     RevisionStatus,
     Status,
-    Word,
 )
 
 N1 = ItemStatus(
@@ -54,7 +54,7 @@ BLOCKED = replace(N1, state="blocked", ready=False, stalled=True, reason="no cre
 
 
 def words(status: Status) -> dict[Word, tuple[bool, str]]:
-    return {c.word: (c.holds, c.reason) for c in status.conditions()}
+    return {c.word: (c.holds, c.reason) for c in status.claims()}
 
 
 @pytest.mark.parametrize(

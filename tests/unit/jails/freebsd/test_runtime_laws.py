@@ -39,6 +39,7 @@ ISOLATIONS = (
     Isolation(network=OWN, limits=LIMITS, forwards=(FORWARD,)),
     Isolation(network=SHARED, user="macula"),
 )
+VERBS = ("ensure", "ensure", "ensure", "update_files", "stop", "remove", "rename", "kill")
 FILES = (JailFile(path="c", content=b"one"), JailFile(path="c", content=b"two"))
 SPECS = tuple(
     JailSpec(name=name, command=COMMAND, isolation=isolation, files=(file,))
@@ -74,7 +75,7 @@ class Act:
 
 ACTS = st.builds(
     Act,
-    verb=st.sampled_from(["ensure", "ensure", "ensure", "update_files", "stop", "remove", "kill"]),
+    verb=st.sampled_from(VERBS),
     spec=st.sampled_from(SPECS),
     crash_after=st.none() | st.integers(1, 90),
     busy=st.integers(0, 30),
@@ -156,6 +157,8 @@ def do(runtime: FreeBsdRuntime, yard: Yard, act: Act) -> None:
             runtime.stop(act.spec.name)
         case "remove":
             runtime.remove(act.spec.name)
+        case "rename":
+            runtime.rename(act.spec.name, "n2" if act.spec.name == "n1" else "n1")
         case _:
             for each in yard.host.processes.of(f"macula-{act.spec.name}")[:1]:
                 yard.host.run("kill", "-9", str(each.pid))

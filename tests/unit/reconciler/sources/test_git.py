@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maculaos.errors import UsageError
-from reconciler.git import GitSource, Revision
-from reconciler.tree import TreeLimits
-from reconciler.unreachable import (
+from reconciler.sources.git import GitSource, Revision
+from reconciler.sources.tree import TreeLimits
+from reconciler.sources.unreachable import (
     DamagedClone,
     EmptyRepository,
     SourceUnreachable,
@@ -115,21 +115,19 @@ def test_what_is_no_regular_file_is_a_problem(
     if target == "symlink":
         (upstream.work / "nodes/n2.yaml").symlink_to("/etc/passwd")
     else:
-        revision = upstream.git("rev-parse", "HEAD", cwd=upstream.work)
-        words = ("update-index", "--add", "--cacheinfo", f"160000,{revision},nodes/n2.yaml")
+        elsewhere = "1234567890" * 4
+        words = ("update-index", "--add", "--cacheinfo", f"160000,{elsewhere},nodes/n2.yaml")
         (upstream.work / "nodes/n2.yaml").mkdir()
         upstream.git(*words, cwd=upstream.work)
     upstream.record()
     git = source(upstream, tmp_path)
     tree = git.tree(git.fetch())
-    assert not tree.files
-    assert [problem.path for problem in tree.problems] == ["nodes/n2.yaml"]
-    assert kind in tree.problems[0].what
+    assert set(tree.files) == {"realm.yaml", "nodes/n1.yaml"}
+    assert [problem.path for problem in tree.unreadable] == ["nodes/n2.yaml"]
+    assert kind in tree.unreadable[0].what
 
 
-@pytest.mark.parametrize(
-    "limits", [TreeLimits(files=1), TreeLimits(file_bytes=3), TreeLimits(total_bytes=6)]
-)
+@pytest.mark.parametrize("limits", [TreeLimits(files=1), TreeLimits(total_bytes=6)])
 def test_beyond_a_limit_nothing_is_read(
     upstream: Upstream, tmp_path: Path, limits: TreeLimits
 ) -> None:
@@ -138,6 +136,14 @@ def test_beyond_a_limit_nothing_is_read(
     tree = git.tree(git.fetch())
     assert tree.problems
     assert not tree.files
+
+
+def test_file_beyond_the_limit_is_a_problem_by_itself(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit({"nodes/n1.yaml": "1234", "nodes/n2.yaml": "12345"})
+    git = source(upstream, tmp_path, limits=TreeLimits(file_bytes=4))
+    tree = git.tree(git.fetch())
+    assert set(tree.files) == {"nodes/n1.yaml"}
+    assert [problem.path for problem in tree.unreadable] == ["nodes/n2.yaml"]
 
 
 def test_missing_repository_says_so(tmp_path: Path) -> None:

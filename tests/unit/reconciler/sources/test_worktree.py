@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maculaos.errors import UsageError
-from reconciler.git import GitSource
-from reconciler.tree import TreeLimits
-from reconciler.worktree import read_work_tree
+from reconciler.sources.git import GitSource
+from reconciler.sources.tree import TreeLimits
+from reconciler.sources.worktree import read_work_tree
 from upstream import Upstream
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_work_tree_and_its_commit_read_the_same(tmp_path: Path) -> None:
     (upstream.work / "nodes/n3.yaml").symlink_to("/etc/passwd")
     upstream.record()
     assert read_work_tree(upstream.work) == git.tree(git.fetch())
-    assert read_work_tree(upstream.work).problems
+    assert read_work_tree(upstream.work).unreadable
 
 
 def test_beyond_the_limits_nothing_is_read(tmp_path: Path) -> None:
@@ -42,7 +42,8 @@ def test_beyond_the_limits_nothing_is_read(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"nodes/n{number}.yaml").write_text("x" * 10)
     assert not read_work_tree(tmp_path).problems
-    for limits in (TreeLimits(files=4), TreeLimits(file_bytes=9), TreeLimits(total_bytes=49)):
+    assert len(read_work_tree(tmp_path, TreeLimits(file_bytes=9)).unreadable) == 5
+    for limits in (TreeLimits(files=4), TreeLimits(total_bytes=49)):
         assert read_work_tree(tmp_path, limits).problems
 
 

@@ -1,284 +1,273 @@
-"""A commit compiles to a desired state, or to every problem in it with its place."""
+"""What one commit wants of one machine: items, broken ones, and those of other machines."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.desired import MAX_SPECS, Desired, Refused, compile_tree
+from reconciler.specs.compilation import Compiler, compile_tree
+from reconciler.specs.desired import Desired, Refused
+from reconciler.specs.filling import SandboxFiller
+from reconciler.specs.items import decode_item, encode_item
+from reconciler.specs.targets import MachineFacts
+from reconciler.specs.templates import AsWritten, Filled, Template
 
 if TYPE_CHECKING:
-    from maculaos.documents import Problem
+    from collections.abc import Sequence
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "mesh-config"
-REALM = b"version: 1\nname: demo\n"
-
-
-def node(
-    name: str, port: int, *lines: str, realm: str = "demo", address: str = "127.0.0.1"
-) -> bytes:
-    head = (
-        "version: 1",
-        f"name: {name}",
-        f"realm: {realm}",
-        "listen:",
-        f"  address: '{address}'",
-        f"  port: {port}",
-    )
-    return "\n".join([*head, *lines, ""]).encode()
+HERE = MachineFacts(name="m1", labels={"site": "cellar", "size": "small"})
+REALM = "version: 1\nname: demo\nvars: {colour: red, level: info}\n"
 
 
-def app(name: str, on: str, *lines: str) -> bytes:
-    return "\n".join(
-        ["version: 1", f"name: {name}", f"node: {on}", "command: [sh]", *lines, ""]
-    ).encode()
+def node(name: str, port: int, *lines: str, address: str = "127.0.0.1") -> str:
+    listen = f"listen: {{address: '{address}', port: {port}}}"
+    return "\n".join(["version: 1", f"name: {name}", "realm: demo", listen, *lines, ""])
 
 
-def tree(**files: bytes) -> dict[str, bytes]:
-    """A good repository of two nodes and one app, with ``files`` put over it (__ for /)."""
-    good = {
-        "realm.yaml": REALM,
-        "nodes/n1.yaml": node("n1", 4701),
-        "nodes/n2.yaml": node("n2", 4702),
-        "apps/echo.yaml": app("echo", "n2"),
-    }
-    return good | {path.replace("__", "/") + ".yaml": text for path, text in files.items()}
+def app(name: str, *lines: str, on: str = "n1") -> str:
+    head = ["version: 1", f"name: {name}", f"node: {on}", "command: [sh]"]
+    return "\n".join([*head, *lines, ""])
 
 
-def problems(of: dict[str, bytes]) -> tuple[Problem, ...]:
-    with pytest.raises(Refused) as refused:
-        compile_tree(of)
-    return refused.value.problems
+BASE = {"realm.yaml": REALM, "nodes/n1.yaml": node("n1", 4701), "apps/a.yaml": app("a")}
 
 
-def the_problem(of: dict[str, bytes]) -> Problem:
-    (found,) = problems(of)
-    return found
+def compiled(files: dict[str, str], machine: MachineFacts = HERE) -> Desired:
+    given_files = {path: text.encode() for path, text in {**BASE, **files}.items()}
+    return compile_tree(given_files, machine, SandboxFiller())
 
 
-def test_example_repository_compiles() -> None:
-    paths = [path for path in EXAMPLE.rglob("*") if path.is_file()]
-    desired = compile_tree(
-        {path.relative_to(EXAMPLE).as_posix(): path.read_bytes() for path in paths}
-    )
-    assert desired.realm.name == "demo"
-    assert {name: spec.listen.port for name, spec in desired.nodes.items()} == {
-        "n1": 4701,
-        "n2": 4702,
-        "n3": 4703,
-    }
-    echo = ("macula", "register", "echo", "--echo", "--wait", "30")
-    assert desired.apps["echo"].command == echo
+def told(desired: Desired) -> dict[str, list[str]]:
+    return {key: [str(one) for one in found] for key, found in desired.broken.items()}
 
 
-@given(st.permutations(list(tree())))
-def test_order_of_files_never_matters(paths: list[str]) -> None:
-    good = tree()
-    shuffled: Desired = compile_tree({path: good[path] for path in paths})
-    assert shuffled == compile_tree(good)
-    assert list(shuffled.nodes) == ["n1", "n2"]
+def test_broken_file_breaks_its_own_item_only() -> None:
+    desired = compiled({"apps/b.yaml": app("b", "colour: blue"), "nodes/n1.yaml": "name: [n1\n"})
+    assert list(desired.items) == ["app/a"]
+    assert set(desired.broken) == {"app/b", "node/n1"}
+    assert not desired.is_whole
 
 
-@given(
-    st.permutations(["realm.yaml", "nodes/n1.yaml", "nodes/n2.yaml", "apps/echo.yaml", "x.yaml"])
-)
-def test_order_of_files_never_matters_to_problems(paths: list[str]) -> None:
-    bad = tree(nodes__n2=node("n2", 4701, realm="dmo"), x=b"", apps__echo=app("echo", "n3"))
-    found = problems({path: bad[path] for path in paths})
-    assert found == problems(bad)
-    assert list(found) == sorted(found)
+@pytest.mark.parametrize("realm", ["", "version: 1\n", "version: 1\nname: demo\ncolour: blue\n"])
+def test_realm_that_cannot_be_read_refuses_the_commit(realm: str) -> None:
+    with pytest.raises(Refused):
+        compiled({"realm.yaml": realm})
 
 
-@given(st.dictionaries(st.sampled_from(["realm.yaml", "nodes/a.yaml", "apps/a.yaml"]), st.binary()))
-def test_garbage_is_refused_and_never_crashes(files: dict[str, bytes]) -> None:
-    assert problems(files)
-
-
-def test_every_problem_of_every_file_is_reported() -> None:
-    bad = tree(
-        nodes__n1=node("n1", 4701, "colour: blue", "shape: round"),
-        nodes__n2=node("n2", 0),
-        apps__echo=b"version: 1\n  name: x",
-    )
-    assert [problem.path for problem in problems(bad)] == [
-        "apps/echo.yaml",
-        "nodes/n1.yaml",
-        "nodes/n1.yaml",
-        "nodes/n2.yaml",
+def test_misplaced_file_is_told_and_refuses_nothing() -> None:
+    desired = compiled({"nodes/n2.yml": "x", "overlays/machines/m1/apps/b.yaml": "a: 1"})
+    assert [problem.path for problem in desired.problems] == [
+        "nodes/n2.yml",
+        "overlays/machines/m1/apps/b.yaml",
     ]
-
-
-def test_empty_repository_says_what_to_do() -> None:
-    problem = the_problem({})
-    assert problem.path == "realm.yaml"
-    assert "no realm.yaml" in problem.what
-    assert "version: 1" in problem.hint
-
-
-def test_unknown_realm_names_the_declared_one() -> None:
-    problem = the_problem(tree(nodes__n1=node("n1", 4701, realm="dmo")))
-    assert str(problem) == (
-        "nodes/n1.yaml:3:8: unknown realm 'dmo'; "
-        "realm.yaml declares 'demo': write that, or move the node elsewhere"
-    )
-
-
-def test_file_name_must_be_the_name() -> None:
-    problem = the_problem(tree(nodes__n1=node("n9", 4701)))
-    assert (problem.line, problem.column) == (2, 7)
-    assert "n9.yaml" in problem.hint
+    assert set(desired.items) == {"app/a", "node/n1"}
+    assert not desired.broken
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "clash"),
+    ("targets", "is_here"),
     [
-        ("127.0.0.1", "127.0.0.1", True),
-        ("127.0.0.1", "127.0.0.2", False),
-        ("0.0.0.0", "127.0.0.1", True),  # noqa: S104 # a spec, nothing binds it
-        ("127.0.0.1", "::", True),
-        ("::1", "0:0:0:0:0:0:0:1", True),
+        ("targets: {}", True),
+        ("targets: {machines: [m1]}", True),
+        ("targets: {machines: ['m?', x]}", True),
+        ("targets: {machines: [m2]}", False),
+        ("targets: {labels: {site: cellar}}", True),
+        ("targets: {labels: {site: [attic, cellar], size: small}}", True),
+        ("targets: {labels: {site: cellar, size: large}}", False),
+        ("targets: {labels: {floor: '1'}}", False),
+        ("targets: {machines: [m1], labels: {site: attic}}", False),
     ],
 )
-def test_two_nodes_with_one_port_name_both_places(first: str, second: str, clash: bool) -> None:
-    reach = "  advertise: ['edge.example:4701']"
-    both = tree(
-        nodes__n1=node("n1", 4701, reach, address=first),
-        nodes__n2=node("n2", 4701, reach, address=second),
-    )
-    if not clash:
-        compile_tree(both)
-        return
-    problem = the_problem(both)
-    assert (problem.path, problem.line, problem.column) == ("nodes/n2.yaml", 6, 9)
-    assert "nodes/n1.yaml:6:9" in problem.what
+def test_targets_choose_machines(targets: str, is_here: bool) -> None:
+    desired = compiled({"nodes/n2.yaml": node("n2", 2, targets), "apps/b.yaml": app("b", on="n2")})
+    assert ("node/n2" in desired.items) == is_here
+    # An app is where its node is.
+    assert ("app/b" in desired.items) == is_here
+    assert not desired.all_problems()
 
 
-def test_wildcard_without_advertise_cannot_be_dialled() -> None:
-    problem = the_problem(tree(nodes__n1=node("n1", 4701, address="::")))
-    assert problem.line == 5
-    assert "advertise" in problem.hint
+def test_app_cannot_be_where_its_node_is_not() -> None:
+    there = node("n2", 2, "targets: {machines: [m2]}")
+    desired = compiled({"nodes/n2.yaml": there, "apps/b.yaml": app("b", "targets: {}", on="n2")})
+    assert "its node n2 does not run on this machine" in told(desired)["app/b"][0]
 
 
-def test_app_needs_a_node_of_the_repository() -> None:
-    problem = the_problem(tree(apps__echo=app("echo", "n3")))
-    assert str(problem).startswith("apps/echo.yaml:3:7: no node is named 'n3'; ")
-    assert "n1, n2" in problem.hint
+def test_problems_of_other_machines_are_told_to_who_checks() -> None:
+    away = app("b", "targets: {machines: [m2]}", "colour: blue")
+    desired = compiled({"apps/b.yaml": away})
+    assert desired.is_whole
+    assert list(desired.elsewhere) == ["app/b"]
+    assert len(desired.all_problems()) == 1
 
 
-def test_what_names_a_broken_file_is_not_blamed() -> None:
-    names_n2 = node("n1", 4701, "peers: [n2]")
-    found = problems(tree(nodes__n1=names_n2, nodes__n2=b"version: ["))
-    assert {problem.path for problem in found} == {"nodes/n2.yaml"}
+def test_file_that_may_have_named_targets_keeps_its_apps_from_starting_elsewhere() -> None:
+    torn = "targets: {machines: [m2]}\nname: [n2\n"
+    desired = compiled({"nodes/n2.yaml": torn, "apps/b.yaml": app("b", on="n2")})
+    assert set(desired.broken) == {"node/n2", "app/b"}
+    assert "nodes/n2.yaml cannot be read" in told(desired)["app/b"][0]
+    desired = compiled({"nodes/n2.yaml": "name: [n2\n", "apps/b.yaml": app("b", on="n2")})
+    assert "app/b" in desired.items
 
 
-def test_unknown_peer_is_reported_at_its_place() -> None:
-    problem = the_problem(tree(nodes__n1=node("n1", 4701, "peers: [n2, nn2, 'x.example:1']")))
-    assert (problem.line, problem.column) == (7, 13)
-    assert "did you mean 'n2'" in problem.hint
+def test_peers_of_other_machines_are_dialled_at_their_address() -> None:
+    files = {
+        "nodes/n1.yaml": node("n1", 4701, "peers: [n2, n3, 'x.example:1']"),
+        "nodes/n2.yaml": node("n2", 4702),
+        "nodes/n3.yaml": node("n3", 3, "targets: {machines: [m2]}", address="192.0.2.3"),
+    }
+    peers = ("n2", "192.0.2.3:3", "x.example:1")
+    assert compiled(files).nodes["n1"].peers == peers
+    every = {**files, "nodes/n1.yaml": node("n1", 4701)}
+    assert compiled(every).nodes["n1"].peers == ("n2", "192.0.2.3:3")
+    hidden = {**files, "nodes/n3.yaml": node("n3", 3, "targets: {machines: [m2]}")}
+    assert "listens on 127.0.0.1" in told(compiled(hidden))["node/n1"][0]
 
 
-@pytest.mark.parametrize("line", ["peers:", "swim: {tombstone_s: }", "limits: {links: ~}"])
-def test_key_without_a_value_is_not_a_default(line: str) -> None:
-    problem = the_problem(tree(nodes__n1=node("n1", 4701, line)))
-    assert problem.line == 7
-    assert "no value" in problem.what
+LAYERED = {
+    "apps/a.yaml": app("a", "profiles: [low, high]", "environment: {OWN: own}"),
+    "profiles/low.yaml": "environment: {A: low, B: low, C: low, D: low, OWN: low}\n"
+    "restart: {max_s: 5}\n",
+    "profiles/high.yaml": "environment: {B: high, C: high, D: high}\nrestart: {base_s: 2}\n",
+    "overlays/labels/site=cellar/apps/a.yaml": "environment: {C: site, D: site}\n",
+    "overlays/labels/site=attic/apps/a.yaml": "environment: {C: attic}\n",
+    "overlays/machines/m1/apps/a.yaml": "environment: {D: machine, A: }\n",
+}
 
 
-def test_node_is_not_its_own_peer() -> None:
-    assert "itself" in the_problem(tree(nodes__n1=node("n1", 4701, "peers: [n1]"))).what
+@given(st.permutations(list(LAYERED)))
+def test_layers_lie_in_their_order_whatever_that_of_the_files(paths: list[str]) -> None:
+    files = {path: LAYERED[path].encode() for path in paths}
+    all_files = {**files, "realm.yaml": REALM.encode(), "nodes/n1.yaml": node("n1", 1).encode()}
+    desired = compile_tree(all_files, HERE, AsWritten())
+    assert not desired.all_problems()
+    spec = desired.apps["a"]
+    assert spec.environment == {"B": "high", "C": "site", "D": "machine", "OWN": "own"}
+    assert (spec.restart.base_s, spec.restart.max_s) == (2.0, 5.0)
 
 
 @pytest.mark.parametrize(
-    ("path", "hint"),
+    ("files", "place"),
     [
-        ("realm.yml", "realm.yaml"),
-        ("Realm.yaml", "realm.yaml"),
-        ("node.yaml", "nodes/"),
-        ("nodes/n3.yml", "nodes/<name>.yaml"),
-        ("nodes/N3.yaml", "nodes/<name>.yaml"),
-        ("nodes/README.md", "nodes/<name>.yaml"),
-        ("nodes/more/n3.yaml", "nodes/<name>.yaml"),
-        ("apps/.yaml", "apps/<name>.yaml"),
-        ("node/n3.yaml", "nodes/"),
-        ("Apps/x.yml", "apps/"),
+        (
+            {"profiles/p.yaml": "a: 1\nenvironment: {A: 1}\n"},
+            "profiles/p.yaml:1:1: unknown key 'a'",
+        ),
+        ({"profiles/p.yaml": "environment:\n  A: 1\n"}, "profiles/p.yaml:2:6: environment.A must"),
+        ({"profiles/p.yaml": "name: b\n"}, "profiles/p.yaml:1:1: the key 'name' may only"),
+        ({"profiles/p.yaml": "x: ["}, "profiles/p.yaml:1:4: this [ is never closed"),
+        ({"profiles/q.yaml": "{}"}, "apps/a.yaml:5:12: no profile is named 'p'; profiles/ has q"),
+        (
+            {"profiles/p.yaml": "{}", "overlays/machines/m1/apps/a.yaml": "stop_deadline_s:\n"},
+            "overlays/machines/m1/apps/a.yaml:1:17: stop_deadline_s must be a number",
+        ),
     ],
 )
-def test_what_looks_like_a_slip_is_a_problem(path: str, hint: str) -> None:
-    problem = the_problem(tree() | {path: REALM})
-    assert problem.path == path
-    assert hint in problem.hint
+def test_problem_names_the_file_that_the_value_came_from(files: dict[str, str], place: str) -> None:
+    desired = compiled({**files, "apps/a.yaml": app("a", "profiles: [p]")})
+    assert set(desired.broken) == {"app/a"}
+    assert told(desired)["app/a"][0].startswith(place)
 
 
-@pytest.mark.parametrize(
-    "path", ["README.md", ".gitignore", ".sops.yaml", "docs/x.yaml", "ci/nodes/n9.yaml", "nodes"]
-)
-def test_other_files_are_ignored(path: str) -> None:
-    assert compile_tree(tree() | {path: b"\xff: ["}) == compile_tree(tree())
+def test_templates_are_filled_for_this_machine() -> None:
+    text = '"{{ machine.name }}/{{ vars.colour }}/{{ vars.level }}/{{ item.name }}"'
+    desired = compiled({"apps/a.yaml": app("a", f"environment: {{A: {text}}}", "vars: {level: d}")})
+    assert desired.apps["a"].environment == {"A": "m1/red/d/a"}
 
 
-def test_more_than_the_limit_is_refused_unread() -> None:
-    many = {f"nodes/n{number}.yaml": b"[" for number in range(MAX_SPECS + 1)}
-    problem = the_problem({"realm.yaml": REALM} | many)
-    assert str(MAX_SPECS) in problem.what
+def test_template_that_cannot_be_filled_is_told_at_its_place() -> None:
+    files = {
+        "profiles/p.yaml": 'environment:\n  A: "{{ machine.labels.sit }}"\n',
+        "apps/b.yaml": app("b", "profiles: [p]"),
+        "apps/c.yaml": app("c", "profiles: [p]", "targets: {machines: [m2]}"),
+    }
+    desired = compiled(files)
+    (line,) = told(desired)["app/b"]
+    assert line.startswith("profiles/p.yaml:2:6: this cannot be filled: nothing is known as 'sit'")
+    assert set(desired.items) == {"app/a", "node/n1"}
+    assert not desired.elsewhere
 
 
-def test_numbers_must_fit_after_all_defaults() -> None:
-    slow = node("n1", 4701, "swim: {probe_timeout_s: 0.9}")
-    compile_tree(tree(nodes__n1=slow))
-    quick = REALM + b"defaults: {swim: {probe_interval_s: 0.8, probe_timeout_s: 0.2}}\n"
-    problem = the_problem(tree(realm=quick, nodes__n1=slow))
-    assert (problem.path, problem.line, problem.column) == ("nodes/n1.yaml", 7, 25)
-    assert "0.9" in problem.what
-    assert "0.8" in problem.what
+def test_templates_never_make_structure() -> None:
+    files = {
+        "apps/b.yaml": app("b", "depends_on: ['{{ vars.colour }}']"),
+        "apps/c.yaml": app("c", "environment: {'{{ vars.colour }}': x}"),
+        "apps/d.yaml": app("d", on="'{{ vars.colour }}'"),
+    }
+    assert set(compiled(files).broken) == {"app/b", "app/c", "app/d"}
 
 
-@pytest.mark.parametrize(
-    ("lines", "what"),
+def test_circle_is_told_to_all_that_lie_in_it() -> None:
+    files = {
+        "apps/a.yaml": app("a", "depends_on: [b]"),
+        "apps/b.yaml": app("b", "depends_on: [a]"),
+        "apps/c.yaml": app("c", "depends_on: [b]"),
+    }
+    desired = compiled(files)
+    assert set(desired.broken) == {"app/a", "app/b"}
+    assert all("a -> b -> a" in lines[0] for lines in told(desired).values())
+    assert told(compiled({"apps/a.yaml": app("a", "depends_on: [x]")}))["app/a"]
+
+
+def test_moves_are_claimed_once_and_from_what_is_gone() -> None:
+    moved = {"apps/b.yaml": app("b", "moved_from: old")}
+    assert compiled(moved).moved == {"app/b": "app/old"}
+    twice = {**moved, "apps/c.yaml": app("c", "moved_from: old")}
+    assert set(compiled(twice).broken) == {"app/b", "app/c"}
+    still = {"apps/b.yaml": app("b", "moved_from: a")}
+    assert "apps/a.yaml is still there" in told(compiled(still))["app/b"][0]
+
+
+def test_digest_changes_when_and_only_when_the_meaning_does() -> None:
+    before = compiled({}).items
+    same = compiled({"apps/a.yaml": "# a word\n" + app("a", "stop_deadline_s: 10")}).items
+    assert same["app/a"].digest == before["app/a"].digest
+    defaults = REALM + "defaults: {swim: {tombstone_s: 5}}\n"
+    changed = compiled({"realm.yaml": defaults}).items
+    assert changed["node/n1"].digest != before["node/n1"].digest
+    assert changed["app/a"] == before["app/a"]
+    assert decode_item(encode_item(changed["node/n1"])) == changed["node/n1"]
+
+
+def test_item_of_an_earlier_commit_takes_the_place_of_a_broken_one() -> None:
+    good = compiled({})
+    desired = compiled({"apps/a.yaml": "["}).keeping([good.items["app/a"]])
+    assert desired.items == good.items
+    assert set(desired.broken) == {"app/a"}
+
+
+TEMPLATE = {"apps/a.yaml": app("a", 'environment: {A: "{{ vars.colour }}"}')}
+changes = st.sampled_from(
     [
-        (["environment: {MACULA_SOCKET: x}"], "MACULA_SOCKET"),
-        (["environment: {A-B: x}"], "A-B"),
-        (["environment: {N: 1}"], "text"),
-        (["restart: {base_s: 2, max_s: 1}"], "max_s"),
-        (["restart: {policy: sometimes}"], "always"),
-        (["stop_deadline_s:"], "stop_deadline_s"),
-        (["enviroment: {}"], "enviroment"),
-    ],
+        {},
+        {"apps/a.yaml": "["},
+        TEMPLATE,
+        {**TEMPLATE, "realm.yaml": REALM.replace("red", "yellow")},
+        {**TEMPLATE, "nodes/n1.yaml": node("n1", 4701, "targets: {machines: [m2]}")},
+        {"nodes/n1.yaml": node("n1", 4701, "targets: {machines: [m2]}")},
+        {"realm.yaml": REALM.replace("red", "blue")},
+        {"realm.yaml": REALM.replace("vars", "description: x\nvars")},
+        LAYERED,
+        {**LAYERED, "profiles/low.yaml": "environment: {A: other}\n"},
+        {**LAYERED, "overlays/machines/m1/apps/a.yaml": "name: x\n"},
+        {"apps/b.yaml": app("b", "depends_on: [a]"), "nodes/n2.yaml": node("n2", 4701)},
+    ]
 )
-def test_bad_app_is_refused_in_words(lines: list[str], what: str) -> None:
-    problem = the_problem(tree(apps__echo=app("echo", "n2", *lines)))
-    assert what in str(problem)
-    assert problem.line == 5
 
 
-@pytest.mark.parametrize("command", ["[]", "['']", "sh -c true"])
-def test_command_is_a_list_of_words(command: str) -> None:
-    text = f"version: 1\nname: echo\nnode: n2\ncommand: {command}\n".encode()
-    assert "command" in the_problem(tree(apps__echo=text)).what
+@given(st.lists(changes, min_size=1, max_size=4))
+def test_what_is_remembered_changes_nothing(commits: list[dict[str, str]]) -> None:
+    filler = _Filler()
+    compiler = Compiler(HERE, filler)
+    for files in commits:
+        content = {path: text.encode() for path, text in {**BASE, **files}.items()}
+        assert compiler.compile(content) == compile_tree(content, HERE, _Filler())
 
 
-def test_name_that_leaves_no_room_for_its_jail_is_refused() -> None:
-    fits, long = "a" * 27, "b" * 28
-    assert fits in compile_tree(tree(**{f"nodes__{fits}": node(fits, 4703)})).nodes
-    for wrong in (
-        {f"nodes__{long}": node(long, 4703)},
-        {f"apps__{long}": app(long, "n1")},
-    ):
-        assert "has 28 characters, at most 27 fit" in the_problem(tree(**wrong)).what
+class _Filler(AsWritten):
+    """Fills with what was asked, so that each answer tells its question; no process for it."""
 
-
-@pytest.mark.parametrize("scope", ["em0", r"\e[31m", r"a\nb"])
-def test_address_with_a_scope_is_refused(scope: str) -> None:
-    text = node("n3", 4703).replace(b"'127.0.0.1'", f'"fe80::1%{scope}"'.encode())
-    found = the_problem(tree(nodes__n3=text))
-    assert "has a scope: other machines cannot dial it" in found.what
-    assert str(found).isprintable()
-
-
-@given(st.text(min_size=1, max_size=20).filter(lambda text: "/" not in text))
-def test_no_problem_holds_what_a_terminal_would_obey(name: str) -> None:
-    files = {**tree(), f"nodes/{name}.txt": b"", f"{name}.yml": b"", f"Node/{name}.yaml": b""}
-    assert all(str(problem).isprintable() for problem in problems(files))
+    def fill(self, templates: Sequence[Template]) -> tuple[Filled, ...]:
+        return tuple(f"{template.text}{template.names}" for template in templates)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from maculaos.settings import LimitSettings, LinkSettings, SwimSettings
-from reconciler.overrides import (
+from reconciler.specs.overrides import (
     NODE_DEFAULTS,
     LimitOverrides,
     LinkOverrides,

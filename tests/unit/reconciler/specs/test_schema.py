@@ -11,12 +11,14 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from reconciler import schema
-from reconciler.desired import compile_tree
+from reconciler.specs import schema
+from reconciler.specs.compilation import compile_tree
+from reconciler.specs.filling import SandboxFiller
+from reconciler.specs.targets import MachineFacts
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DOCS = ROOT / "docs"
-REFRESH = "run: python -m reconciler.schema docs"
+REFRESH = "run: python -m reconciler.specs.schema docs"
 EXAMPLE = ROOT / "examples" / "mesh-config"
 FOLDERS = {"realm": "realm.yaml", "node": "nodes/n1.yaml", "app": "apps/echo.yaml"}
 
@@ -25,7 +27,10 @@ def _examples() -> dict[str, str]:
     """The examples in docs/spec.md by the path that their section describes."""
     text = (DOCS / "spec.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    return dict(zip(FOLDERS.values(), blocks, strict=True))
+    own = [block for block in blocks if not block.startswith("# ")]
+    others = (block for block in blocks if block.startswith("# "))
+    named = {block.partition("\n")[0].removeprefix("# "): block for block in others}
+    return {**dict(zip(FOLDERS.values(), own, strict=True)), **named}
 
 
 @pytest.mark.parametrize("name", ["realm.json", "node.json", "app.json"])
@@ -60,7 +65,12 @@ def test_documented_examples_are_accepted() -> None:
     tree["nodes/n2.yaml"] = (
         b"version: 1\nname: n2\nrealm: demo\nlisten: {address: '::1', port: 9}\n"
     )
-    assert set(compile_tree(tree).nodes) == {"n1", "n2"}
+    machine = MachineFacts(name="edge-7", labels={"site": "cellar"})
+    desired = compile_tree(tree, machine, SandboxFiller())
+    assert not desired.all_problems()
+    assert set(desired.nodes) == {"n1", "n2"}
+    assert desired.apps["web"].command == ("web-server", "--site", "cellar")
+    assert desired.apps["web"].environment == {"PORT": "8080", "GREETING": "hello from edge-7"}
 
 
 @pytest.mark.parametrize("kind", ["realm", "node", "app"])

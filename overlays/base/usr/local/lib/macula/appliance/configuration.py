@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from appliance.seed import NetworkSeed, RepositorySeed, Seed
 
 RECONCILER_SETTINGS: Final = "/etc/macula/reconciler.yaml"
+ALLOWED_SIGNERS: Final = "/etc/macula/allowed_signers"
 # As /etc/pf.conf has them.
 BRIDGE: Final = "bridge77"
 SUBNET: Final = "10.77.0.0/16"
@@ -169,7 +170,7 @@ def _reconciler(seed: Seed | None, way_out: str) -> Iterator[File]:
     repository = seed.repository if seed else None
     signers = repository.allowed_signers if repository else ()
     yield File(
-        path="/etc/macula/allowed_signers",
+        path=ALLOWED_SIGNERS,
         content="".join(f"{each}\n" for each in signers).encode() if signers else None,
     )
     yield File(
@@ -177,17 +178,8 @@ def _reconciler(seed: Seed | None, way_out: str) -> Iterator[File]:
         content=_settings(seed, repository, way_out) if seed and repository else None,
         service="reconciler",
     )
-    follows = repository is not None and not unchecked_signers(seed)
-    text = f'reconciler_enable="{"YES" if follows else "NO"}"\n'
+    text = f'reconciler_enable="{"YES" if repository else "NO"}"\n'
     yield _rc("reconciler", f'{text}reconciler_config="{RECONCILER_SETTINGS}"\n')
-
-
-def unchecked_signers(seed: Seed | None) -> bool:
-    """Whether the seed wants signatures checked, which this version's reconciler does not do.
-
-    To follow the repository all the same would be less than was asked for.
-    """
-    return bool(seed and seed.repository and seed.repository.allowed_signers)
 
 
 def _settings(seed: Seed, repository: RepositorySeed, way_out: str) -> bytes:
@@ -196,6 +188,8 @@ def _settings(seed: Seed, repository: RepositorySeed, way_out: str) -> bytes:
     if seed.jails.network == "vnet":
         network |= {"bridge": BRIDGE, "subnet": SUBNET}
         network |= {"uplink": way_out} if way_out else {}
+    # Without a list, whoever may push is trusted; with one, those who are on it.
+    trust = {"trust": {"allowed_signers": ALLOWED_SIGNERS}} if repository.allowed_signers else {}
     settings = {
         "version": 1,
         "repository": {"url": repository.url, "branch": repository.branch},
@@ -204,5 +198,6 @@ def _settings(seed: Seed, repository: RepositorySeed, way_out: str) -> bytes:
         "run_dir": "/var/run/macula",
         "runtime": "jail",
         "network": network,
+        **trust,
     }
     return (_HEAD + json.dumps(settings, indent=2) + "\n").encode()

@@ -248,8 +248,3 @@ def _remarks(facts: Facts, seed: Seed | None) -> Iterator[str]:
     if named is not None and named not in facts.interfaces:
         there = ", ".join(facts.interfaces) or "none"
         yield f"network.interface: there is no {named} here; there is: {there}"
-    if configuration.unchecked_signers(seed):
-        yield (
-            "repository.allowed_signers: signatures cannot be checked by this version, so the"
-            " repository is not followed; leave the key out to follow it unchecked"
-        )

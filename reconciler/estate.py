@@ -1,0 +1,137 @@
+"""The estate: what this reconciler owns, and the last good version of each item, on disk.
+
+``inventory.json`` says what was made here (``reconciler.inventory``), ``versions.jsonl`` holds the
+items themselves, so that one whose file is broken today goes on as it was, after a restart too.
+Both are replaced atomically, versions first: an inventory never names a version that is not there.
+The order of a pass is settle, claim, steps, release; whatever is lost in between is settled again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from maculaos.errors import UsageError
+from maculaos.host.files import write_atomically
+from reconciler.inventory import (
+    Claims,
+    Guard,
+    Inventory,
+    Settlement,
+    decode_inventory,
+    encode_inventory,
+    settle,
+)
+from reconciler.names import item_key
+from reconciler.specs.desired import Desired
+from reconciler.specs.items import Item, decode_item, encode_item
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+INVENTORY: Final = "inventory.json"
+VERSIONS: Final = "versions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """What one commit comes to on this machine."""
+
+    # With the last good version in the place of what is broken.
+    desired: Desired
+    settlement: Settlement
+
+    def kept(self, found: Iterable[str]) -> frozenset[str]:
+        """Of the jails that were found those that nothing is known to do about: left as they are.
+
+        They are not ours, or wait for consent, or are broken and their good version is lost.
+        """
+        known = self.settlement.removals | self.desired.items.keys()
+        return frozenset(jail for jail in found if item_key(jail) not in known)
+
+
+class Estate:
+    """The two files in ``state_dir``; only the holder of the lock writes."""
+
+    def __init__(self, folder: Path, guard: Guard) -> None:
+        self._folder = folder
+        self._guard = guard
+        self._inventory: Inventory | None = None
+        # By digest; and as they are written, because writing all of them anew is the costly part.
+        self._items: dict[str, Item] = {}
+        self._lines: dict[str, bytes] = {}
+
+    def settle(self, desired: Desired, *, has_consent: bool = False) -> Tenure:
+        """What ``desired`` comes to; writes nothing.
+
+        ``has_consent``: whether an operator consented to the removals of this commit. Raises
+        ``UsageError`` if what is owned cannot be read.
+        """
+        readable = {key: item.digest for key, item in desired.items.items()}
+        broken = frozenset(desired.broken) - readable.keys()
+        claims = Claims(readable=readable, broken=broken, moved=desired.moved)
+        settlement = settle(self._owned(), claims, self._guard, has_consent=has_consent)
+        past = {settlement.wanted[key] for key in broken & settlement.wanted.keys()}
+        kept = (self._items[digest] for digest in past & self._items.keys())
+        return Tenure(desired.keeping(kept), settlement)
+
+    def claim(self, tenure: Tenure) -> None:
+        """Write down what is about to be made, before it is; raises ``OSError`` if it cannot be."""
+        for item in tenure.desired.items.values():
+            if item.digest not in self._items:
+                self._items[item.digest], self._lines[item.digest] = item, encode_item(item)
+        before = self._owned()
+        after = before.claiming(tenure.settlement)
+        if after != before:
+            self._write(before, after)
+
+    def release(self, tenure: Tenure, found: Collection[str]) -> None:
+        """Forget what was to go and is not among the jails that were found; raises ``OSError``."""
+        there = {item_key(jail) for jail in found}
+        to_go = tenure.settlement.removals | frozenset(tenure.settlement.moves.values())
+        gone = (to_go - there) & self._owned().owned.keys()
+        if gone:
+            before = self._owned()
+            self._write(before, before.releasing(gone))
+
+    def _write(self, before: Inventory, after: Inventory) -> None:
+        versions = frozenset(after.owned.values())
+        if not versions <= frozenset(before.owned.values()):
+            # What the inventory on disk still names stays until it is replaced.
+            self._write_versions(versions | frozenset(before.owned.values()))
+        write_atomically(self._folder / INVENTORY, encode_inventory(after), 0o600)
+        self._inventory = after
+        for digest in self._items.keys() - versions:
+            del self._items[digest], self._lines[digest]
+
+    def _write_versions(self, digests: frozenset[str]) -> None:
+        lines = (self._lines[digest] for digest in sorted(digests & self._lines.keys()))
+        write_atomically(self._folder / VERSIONS, b"".join(lines), 0o600)
+
+    def _owned(self) -> Inventory:
+        if self._inventory is None:
+            self._inventory = self._read_inventory()
+            self._read_versions()
+        return self._inventory
+
+    def _read_inventory(self) -> Inventory:
+        path = self._folder / INVENTORY
+        try:
+            return decode_inventory(path.read_bytes())
+        except FileNotFoundError:
+            return Inventory()
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.what}", error.hint) from error
+
+    def _read_versions(self) -> None:
+        """What cannot be read, by an older program or a newer one, is as good as lost."""
+        try:
+            lines = (self._folder / VERSIONS).read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        for line in lines:
+            with suppress(UsageError):
+                item = decode_item(line)
+                self._items[item.digest], self._lines[item.digest] = item, line

@@ -1,0 +1,36 @@
+"""``python -m bench``: measure, show a table, keep the figures; status 1 if one is missed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import reconciler
+from bench.figures import keep, show
+
+SUITES = {"reconciler": reconciler.figures}
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="all, if none is named")
+    parser.add_argument("--runs", type=int, default=5, help="of each figure (1 to 100)")
+    parser.add_argument("--out", type=Path, default=Path("var/bench.json"), help="the JSON file")
+    arguments = parser.parse_args()
+    if not 1 <= arguments.runs <= 100:
+        parser.error("--runs must lie between 1 and 100")
+    people, found = Console(stderr=True), []
+    for name in arguments.suites or SUITES:
+        for figure in SUITES[name](arguments.runs):
+            people.print(f"{name}: {figure.name}: {figure.median:.3g} {figure.unit}")
+            found.append(figure)
+    show(found)
+    keep(found, arguments.out)
+    raise SystemExit(0 if all(figure.is_met for figure in found) else 1)
+
+
+if __name__ == "__main__":
+    main()
