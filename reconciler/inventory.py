@@ -35,11 +35,18 @@ class Inventory:
     owned: Mapping[str, str] = field(default_factory=dict)
     # Moves that have begun: new key to former key, both owned until the move is done.
     moving: Mapping[str, str] = field(default_factory=dict)
+    # Made while removals waited for consent: they make those no smaller a share.
+    newcomers: frozenset[str] = frozenset()
 
     def claiming(self, settlement: Settlement) -> Inventory:
         """With all that is about to be made: to be kept before the first step is taken."""
         owned = dict(sorted({**self.owned, **settlement.wanted}.items()))
-        return Inventory(owned=owned, moving=dict(settlement.moves))
+        newcomers = self.newcomers | (owned.keys() - self.owned.keys())
+        return Inventory(
+            owned=owned,
+            moving=dict(settlement.moves),
+            newcomers=newcomers if settlement.held else frozenset(),
+        )
 
     def releasing(self, gone: Iterable[str]) -> Inventory:
         """Without those items: the machine was looked at, and they are not there."""
@@ -47,6 +54,7 @@ class Inventory:
         return Inventory(
             owned={key: self.owned[key] for key in self.owned if key in left},
             moving={new: former for new, former in self.moving.items() if {new, former} <= left},
+            newcomers=self.newcomers & left,
         )
 
 
@@ -95,7 +103,8 @@ def settle(
     kept |= {new: owned[past] for new, past in moves.items() if new in claims.broken - kept.keys()}
     wanted = dict(sorted({**kept, **claims.readable}.items()))
     gone = frozenset(owned) - wanted.keys() - frozenset(moves.values())
-    is_held = not has_consent and _is_too_much(len(gone), len(owned), guard)
+    counted = len(owned.keys() - inventory.newcomers)
+    is_held = not has_consent and _is_too_much(len(gone), counted, guard)
     return Settlement(
         wanted=MappingProxyType(wanted),
         moves=moves,

@@ -214,7 +214,6 @@ class Worker:
         steps = prepared.steps
         postponed = self.convergence.postponed(self._monotonic)
         due = [step for step in steps if step.name not in postponed]
-        self.standing.is_settled = not steps
         self.standing.hold(steps)
         if self.convergence.progress.suspended is not None:
             self.convergence.inspected(self._monotonic)
@@ -261,6 +260,7 @@ class Worker:
             rendered=prepared.rendered,
             found=prepared.found,
         )
+        self.standing.is_settled = not prepared.steps
         self._tell_waiting(prepared.waiting)
         if self.convergence.progress.suspended is None:
             await asyncio.to_thread(self.tools.planner.claim, prepared)

@@ -114,6 +114,14 @@ def test_removals_above_both_bounds_wait_for_consent(
     assert len(agreed.removals) == gone
 
 
+def test_what_is_made_meanwhile_makes_held_removals_no_smaller_a_share() -> None:
+    before = Inventory(owned=dict.fromkeys(("app/a", "app/b", "app/c", "app/d"), "d1"))
+    said = Claims(readable=dict.fromkeys(("app/d", "app/e", "app/f", "app/g"), "d1"))
+    held = settle(before, said, Guard())
+    assert held.held == {"app/a", "app/b", "app/c"}
+    assert settle(before.claiming(held), said, Guard()) == held
+
+
 @given(OWNED)
 def test_an_inventory_is_read_as_it_was_written(owned: dict[str, str]) -> None:
     written = encode_inventory(Inventory(owned=owned))
