@@ -9,7 +9,16 @@ import typer
 from jails.runtime import JailError
 from maculaos.documents import InvalidDocument
 from maculaos.errors import MaculaError, UsageError
-from reconciler.cli import asking, carrying, consenting, hosting, looking, running, steering
+from reconciler.cli import (
+    asking,
+    carrying,
+    comparing,
+    consenting,
+    hosting,
+    looking,
+    running,
+    steering,
+)
 from reconciler.cli.speech import EXIT_CODES, NOT_AS_WANTED, WRONG_USE, say
 from reconciler.sources.trust import Untrusted
 from reconciler.sources.unreachable import SourceUnreachable
@@ -28,6 +37,7 @@ carrying.add_to(app)
 consenting.add_to(app)
 steering.add_to(app)
 asking.add_to(app)
+comparing.add_to(app)
 
 
 def main() -> None:
