@@ -23,7 +23,7 @@ FIRMWARE ?= bios
 BOOT_ARGS ?=
 VM_ARGS ?=
 
-PYTHONS = maculaos reconciler jails build overlays examples tests
+PYTHONS = maculaos reconciler jails build overlays examples benchmarks tests
 LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --quiet $(LOCK_ARGS)
 
@@ -56,7 +56,7 @@ simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
 	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED)
 
 bench: .venv/installed ## measure the reconciler beside ansible-pull (BENCH_ARGS="--runs 5"); docs/performance.md
-	@exec env PYTHONPATH=tests .venv/bin/python -m bench $(BENCH_ARGS)
+	@exec env PYTHONPATH=benchmarks:tests .venv/bin/python -m bench $(BENCH_ARGS)
 
 image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= PKGS= OUT= KEY=; docs/image.md)
 	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --release "$(RELEASE)" \

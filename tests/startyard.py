@@ -121,11 +121,25 @@ class Yard:
         return self.said("pids")[-1:] == [str(self.status().program)]
 
     def loop(self) -> int:
-        """The loop, which is daemon's child."""
+        """The loop, which is daemon's child; a killed one that is not collected yet is none."""
+        seen: list[int] = []
+
+        def lives() -> bool:
+            seen[:] = self._loops()
+            return bool(seen)
+
+        self.eventually("the loop runs", lives)
+        return seen[0]
+
+    def kill(self, pid: int) -> None:
+        """End a process by force; when this returns it is dead, and nobody takes it for alive."""
+        os.kill(pid, signal.SIGKILL)
+        self.eventually(f"{pid} is dead", lambda: not is_alive(pid))
+
+    def _loops(self) -> list[int]:
         assert self.daemon is not None
-        children = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children")
-        self.eventually("the loop runs", lambda: bool(children.read_text().split()))
-        return int(children.read_text().split()[0])
+        children = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text()
+        return [pid for pid in map(int, children.split()) if is_alive(pid)]
 
     def said(self, name: str) -> list[str]:
         """The lines of a file that the program wrote in its folder."""

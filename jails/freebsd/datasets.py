@@ -179,7 +179,10 @@ class Datasets:
         return True
 
     def take_over(self, former: Datasets) -> None:
-        """Make ours what was ``former``'s; the mark changes last, so any step can be the last."""
+        """Make ours what was ``former``'s; the mark changes last, so any step can be the last.
+
+        Somebody else's dataset under our names is left alone; ``make`` refuses it.
+        """
         if not self._present() and former.release():
             self._run(*zfs.rename_argv(former.holder, self.holder))
         on_its_way = [each for each in self._present() if former.marks(each)]
@@ -188,8 +191,6 @@ class Datasets:
                 self._run(*zfs.set_argv(each.name, mountpoint=str(self._data)))
         if on_its_way:
             self._run(*zfs.set_argv(self.holder, **{zfs.PLACE: str(self._place.path)}))
-        # Nothing is over while somebody else's dataset has the name.
-        self._listed()
 
     def marks(self, dataset: zfs.Dataset) -> bool:
         """Whether that is a file system with the mark of this jail."""

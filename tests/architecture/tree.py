@@ -20,7 +20,7 @@ PACKAGES = ("maculaos", "reconciler", "jails")
 # Beside the installed packages: what builds the image, and what is copied onto it.
 IMAGEBUILDER = "build/imagebuilder"
 APPLIANCE = "overlays/base/usr/local/lib/macula/appliance"
-PYTHON_ROOMS = (*PACKAGES, IMAGEBUILDER, APPLIANCE, "examples", "tests")
+PYTHON_ROOMS = (*PACKAGES, IMAGEBUILDER, APPLIANCE, "examples", "benchmarks", "tests")
 _OUTSIDE = tuple((ROOT / room).parent for room in (IMAGEBUILDER, APPLIANCE))
 _LEFT_OUT = {"var", "dist", "__pycache__", "node_modules"}
 _HIDDEN_BUT_OURS = {".ci", ".github"}

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 import jailyard
 from jails.memory import MemoryRuntime
 from jails.runtime import JailError
-from jails.spec import JailFile, JailSpec, JailState, Restart, RestartPolicy
+from jails.spec import AT_REST, JailFile, JailSpec, JailState, Restart, RestartPolicy
 
 NAMES = st.sampled_from(["n1", "n2", "n3"])
 SPECS = st.builds(
@@ -73,6 +73,21 @@ class MemoryRuntimeLaws(RuleBasedStateMachine):
     def remove(self, name: str) -> None:
         self.runtime.remove(name)
         self.wanted.pop(name, None)
+
+    @rule(former=NAMES, name=NAMES)
+    def rename(self, former: str, name: str) -> None:
+        before = self.runtime.look()
+        is_free = former != name and (former not in before or name not in before)
+        is_at_rest = former not in before or before[former].state in AT_REST
+        if not is_free or not is_at_rest:
+            with pytest.raises(JailError):
+                self.runtime.rename(former, name)
+            assert self.runtime.look() == before
+            return
+        self.runtime.rename(former, name)
+        if former in self.wanted:
+            self.wanted[name] = replace(self.wanted.pop(former), name=name)
+            assert self.runtime.look()[name].files_digest == before[former].files_digest
 
     @rule(name=NAMES, fault=st.sampled_from(["crash", "orphan", "restart"]))
     def fault(self, name: str, fault: str) -> None:

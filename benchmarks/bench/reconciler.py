@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import webhooks
 from bench import ansible
 from bench.figures import Figure
 from bench.site import a_bench, changed, give_credentials, halt, repository, run
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 # With their node as many as one repository may hold.
 MANY = 999
 ITEMS = 100
+POLL_S = 1.0
+NEVER_S = 3600.0
+# Longer than deliveries are gathered.
+BETWEEN_S = 1.5
 
 
 def figures(runs: int) -> Iterator[Figure]:
@@ -60,29 +66,45 @@ def _many(runs: int) -> Iterator[Figure]:
 
 
 def _pushes(runs: int) -> Iterator[Figure]:
-    """From the push to the program that runs, over the process runtime, by a request to sync."""
+    """From a push to the program that runs, over the process runtime: a webhook tells of it."""
     with a_bench() as bench:
         bench.upstream.commit(repository(3))
         give_credentials(bench)
-        bench.configure(poll={"interval_s": 3600.0})
-        took = asyncio.run(_push_and_sync(bench, runs))
-    yield Figure(name="push to applied, when told", unit="s", runs=took, at_most=2.0)
+        secret = bench.root / "secret"
+        secret.write_text(f"{webhooks.SECRET}\n")
+        secret.chmod(0o600)
+        senders = [{"provider": "generic", "secret_file": "secret"}]
+        webhook = {"listen": "127.0.0.1:0", "senders": senders}
+        bench.configure(poll={"interval_s": NEVER_S}, webhook=webhook)
+        told = asyncio.run(_pushed(bench, runs, is_told=True))
+    yield Figure(name="push to applied, by webhook", unit="s", runs=told, at_most=2.0)
+    with a_bench() as bench:
+        bench.upstream.commit(repository(3))
+        give_credentials(bench)
+        bench.configure(poll={"interval_s": POLL_S})
+        polled = asyncio.run(_pushed(bench, runs, is_told=False))
+    name = f"push to applied, by polling every {POLL_S:g} s"
+    yield Figure(name=name, unit="s", runs=polled, at_most=POLL_S + 2.0)
 
 
-async def _push_and_sync(bench: Bench, runs: int) -> tuple[float, ...]:
+async def _pushed(bench: Bench, runs: int, *, is_told: bool) -> tuple[float, ...]:
     settings = load_settings(bench.config)
     runtime = open_runtime(settings, SystemClock()).runtime
     took = []
     try:
         async with bench.running(runtime, within_s=300.0) as running:
-            await running.daemon.answer({"do": "sync"})
+            await running.until(lambda s: s.status.converged)
+            found = re.search(r" webhook at=(\S+)", bench.log.getvalue())
             for number in range(runs):
-                bench.upstream.commit(changed(0, 3000 + number))
+                if found is not None:
+                    await asyncio.sleep(BETWEEN_S)  # else one delivery waits for the one before
+                revision = bench.upstream.commit(changed(0, 3000 + number))
                 began = time.perf_counter()
-                answer = await running.daemon.answer({"do": "sync"})
+                if is_told and found is not None:
+                    delivery = webhooks.generic(delivery=str(number))
+                    await webhooks.deliver(found[1], delivery)
+                await running.applied(revision)
                 took.append(time.perf_counter() - began)
-                if answer["outcome"] != "applied":
-                    raise RuntimeError(f"not applied: {answer}")
     finally:
         await remove_all(runtime, settings.run_dir)
     return tuple(took)

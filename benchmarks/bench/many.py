@@ -41,7 +41,8 @@ async def measure(bench: Bench, runs: int) -> dict[str, list[float]]:
 
 async def _sync(running: Running) -> None:
     answer = await running.daemon.answer({"do": "sync", "timeout_s": PATIENCE_S})
-    assert answer["outcome"] == "applied", answer
+    if answer["outcome"] != "applied":
+        raise RuntimeError(f"not applied: {answer}")
 
 
 def _cpu_s() -> float:
