@@ -72,7 +72,7 @@ class Kernel:
         self._remove_jail(place, record.stop_deadline_s if record else 0.0)
         self._unmount(place)
         self._destroy_interfaces(place, record)
-        self._destroy_idle_bridges()
+        self._destroy_idle_bridges(record)
         if record is not None and record.shared_interface:
             self._drop_address(record)
         self._drop_rules(place)
@@ -120,10 +120,12 @@ class Kernel:
             what = f"its interface {min(left)} cannot be destroyed"
             raise JailError(place.name, what, f"try: ifconfig {min(left)} destroy")
 
-    def _destroy_idle_bridges(self) -> None:
+    def _destroy_idle_bridges(self, record: Record | None) -> None:
         """The bridges that were made for jails and join none any more."""
+        begun = "" if record is None else record.bridge
         for name, found in self.interfaces().items():
-            if found.ether == mac_of_bridge(name) and not found.members:
+            is_begun = name == begun and not found.addresses and not found.is_up
+            if (found.ether == mac_of_bridge(name) or is_begun) and not found.members:
                 self._try(*ifconfig.destroy_argv(name))
 
     def _destroy_unnamed(self, pair: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jails.freebsd import ifconfig, netstat, pfctl, rctl, sysctl
 from jails.freebsd.unreadable import UnreadableAnswer
@@ -47,7 +47,7 @@ class NetworkMaker:
         """Interfaces, then limits and translations; raises ``JailError`` or ``CommandFailed``."""
         network = spec.isolation.network
         if network.kind is NetworkKind.VNET:
-            self._make_bridge(place.name, network)
+            self._make_bridge(place, network)
             self._make_epair(place)
             self._join(place, network.bridge)
         elif network.kind is NetworkKind.SHARED:
@@ -98,15 +98,17 @@ class NetworkMaker:
         except UnreadableAnswer:
             return None
 
-    def _make_bridge(self, jail: str, network: Network) -> None:
+    def _make_bridge(self, place: Place, network: Network) -> None:
         found = self._kernel.interfaces().get(network.bridge)
         if found is None:
             # Any other name would have to be given afterwards, and a crash could come between.
             if _NUMBERED.fullmatch(network.bridge) is None:
                 hint = "make it, or name it bridge and a number to have it made"
-                raise JailError(jail, f"there is no bridge {network.bridge}", hint)
+                raise JailError(place.name, f"there is no bridge {network.bridge}", hint)
+            _put_on_record(place, bridge=network.bridge)
             self._run(*ifconfig.create_argv(network.bridge))
             self._run(*ifconfig.ether_argv(network.bridge, mac_of_bridge(network.bridge)))
+            _put_on_record(place, bridge="")
         addresses = found.addresses if found else ()
         length = IPv4Interface(network.address).network.prefixlen
         wanted = IPv4Interface(f"{network.gateway}/{length}") if network.gateway else None
@@ -123,7 +125,7 @@ class NetworkMaker:
         ends = (names.host_interface, names.jail_interface)
         for born, name in zip((f"{pair}a", f"{pair}b"), ends, strict=True):
             self._run(*ifconfig.rename_argv(born, name))
-        _put_on_record(place, None)
+        _put_on_record(place, epair=None)
         for name, mac in zip(ends, (names.host_mac, names.jail_mac), strict=True):
             self._run(*ifconfig.ether_argv(name, mac))
             # Members of a bridge must agree on what they offload, so nothing is offloaded.
@@ -138,7 +140,7 @@ class NetworkMaker:
             pair = f"epair{number}"
             if {f"{pair}a", f"{pair}b"} & self._kernel.interfaces().keys():
                 continue
-            _put_on_record(place, number)
+            _put_on_record(place, epair=number)
             try:
                 self._run(*ifconfig.create_argv(pair))
             except CommandFailed as failed:
@@ -162,10 +164,10 @@ class NetworkMaker:
         self._run(*ifconfig.create_argv(interface))
 
 
-def _put_on_record(place: Place, epair: int | None) -> None:
+def _put_on_record(place: Place, **begun: Any) -> None:
     record = place.record()
     if record is not None:
-        place.write_record(replace(record, epair=epair))
+        place.write_record(replace(record, **begun))
 
 
 def _rules(spec: JailSpec, jail: str) -> Iterable[rctl.Rule]:

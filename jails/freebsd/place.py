@@ -55,6 +55,8 @@ class Record:
     shared_interface: str = ""
     # The number of an epair that was asked for and may not have our names yet.
     epair: int | None = None
+    # A bridge that was asked for and may not have our address yet.
+    bridge: str = ""
 
     def without_program(self) -> Record:
         """Nothing was started, but the files that were placed are still known."""

@@ -310,7 +310,9 @@ class FreeBsdRuntime:
         is_late = self._clock.monotonic() - begun >= max(1.0, record.stop_deadline_s)
         ended = f"killed by {'SIGKILL' if is_late else 'SIGTERM'}"
         last_exit = ended if had_program else record.last_exit
-        after = replace(record, epair=None, last_exit=last_exit, address="", shared_interface="")
+        after = replace(
+            record, epair=None, bridge="", last_exit=last_exit, address="", shared_interface=""
+        )
         if after != record:
             place.write_record(after)
 

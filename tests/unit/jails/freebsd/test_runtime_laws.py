@@ -233,6 +233,18 @@ def test_every_single_moment_of_a_start_can_be_the_last(has_pool: bool) -> None:
             perform(yard, Act("ensure", spec, moment, 0, 0))
             yard.runtime().ensure(spec)
             check_whole(yard, spec)
+            check_nothing_left(yard, spec)
+        with freebsdyard.yard(has_pool=has_pool) as yard:
+            perform(yard, Act("ensure", spec, moment, 0, 0))
+            check_nothing_left(yard, spec)
+
+
+def check_nothing_left(yard: Yard, spec: JailSpec) -> None:
+    """When the jail is removed all goes with it, the bridge that was made for it too."""
+    yard.runtime().remove(spec.name)
+    assert not any(things_of_ours(yard))
+    assert yard.host.network.stacks[""].find("bridge0") is None
+    assert list(yard.root.iterdir()) == []
 
 
 @pytest.mark.parametrize("has_pool", [False, True])
