@@ -58,7 +58,7 @@ simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
 bench: .venv/installed ## measure the reconciler beside ansible-pull (BENCH_ARGS="--runs 5"); docs/performance.md
 	@exec env PYTHONPATH=benchmarks:tests .venv/bin/python -m bench $(BENCH_ARGS)
 
-image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= PKGS= OUT= KEY=; docs/image.md)
+image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= BASE=pkgbase PKGS= OUT= KEY=; docs/image.md)
 	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --release "$(RELEASE)" \
 		--arch "$(ARCH)" --sets "$(SETS)" --base "$(BASE)" --pkgs "$(PKGS)" --out "$(OUT)" \
 		--key "$(KEY)" --commit "$(COMMIT)" --epoch "$(EPOCH)" $(IMAGE_ARGS)

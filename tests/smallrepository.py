@@ -40,6 +40,8 @@ class SmallPackage:
     folders: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     owners: dict[str, tuple[str, str]] = field(default_factory=dict)
+    # FreeBSD's file flags, as in schg.
+    flags: dict[str, str] = field(default_factory=dict)
     deps: dict[str, str] = field(default_factory=dict)
     # Whatever else the manifest says; it wins over what is worked out.
     more: dict[str, Any] = field(default_factory=dict)
@@ -104,6 +106,8 @@ class SmallPackage:
         info.type = kind
         info.mode = self.modes.get(path, 0o644)
         info.uname, info.gname = self.owners.get(path, ("root", "wheel"))
+        if path in self.flags:
+            info.pax_headers = {"SCHILY.fflags": self.flags[path]}
         return info
 
     def write(self, path: Path) -> Path:

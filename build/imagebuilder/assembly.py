@@ -15,7 +15,7 @@ from imagebuilder.builder import Job
 from imagebuilder.disk.formats import Format
 from imagebuilder.plan import Step
 from imagebuilder.release.source import is_url
-from imagebuilder.steps import media, papers, release, software, stick, system
+from imagebuilder.steps import media, papers, pkgbase, release, software, stick, system
 from imagebuilder.steps.workshop import are_readable
 from imagebuilder.system import CHECKSUMS, appliance_of, installer_of
 
@@ -104,7 +104,10 @@ def _job(
 
 
 def _release(workshop: Workshop) -> tuple[Job, ...]:
+    """The base system; of packages it has the same steps, so that all others are the same."""
     order = workshop.order
+    if order.is_pkgbase:
+        return _base_packages(workshop)
     facts = {
         "release": order.release,
         "arch": order.arch,
@@ -116,6 +119,25 @@ def _release(workshop: Workshop) -> tuple[Job, ...]:
     return (
         _job(workshop, sets, release.fetch_sets, partial(release.are_sets_there, order)),
         _job(workshop, unpack, release.unpack_sets, are_readable),
+    )
+
+
+def _base_packages(workshop: Workshop) -> tuple[Job, ...]:
+    order = workshop.order
+    facts = {
+        "release": order.release,
+        "arch": order.arch,
+        "place": pkgbase.place_of_packages(order),
+    }
+    fetched = Step(
+        name="sets",
+        title="fetch and check the packages of the base system",
+        facts=facts | _data(order, order.recipe.release.pkgbase),
+    )
+    unpack = Step(name="unpack", title="read the base packages", needs=("sets",))
+    return (
+        _job(workshop, fetched, pkgbase.fetch_base, partial(pkgbase.are_packages_there, order)),
+        _job(workshop, unpack, pkgbase.unpack_base, are_readable),
     )
 
 

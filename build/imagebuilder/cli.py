@@ -65,9 +65,12 @@ def build(  # noqa: PLR0913  # one parameter for each option of the command
     release: Annotated[str, typer.Option(help="FreeBSD release, as in 15.1.")] = "",
     arch: Annotated[str, typer.Option(help="amd64 or aarch64.")] = "",
     sets: Annotated[
-        str, typer.Option(help="URL or folder with MANIFEST, base.txz, kernel.txz.")
+        str,
+        typer.Option(help="URL or folder with MANIFEST, base.txz, kernel.txz; or a repository."),
     ] = "",
-    base: Annotated[str, typer.Option(help="What the base system comes from: sets.")] = "",
+    base: Annotated[
+        str, typer.Option(help="What the base system is made of: sets or pkgbase.")
+    ] = "",
     pkgs: Annotated[str, typer.Option(help="URL or folder of packages, or none.")] = "",
     out: Out = "",
     cache: Annotated[str, typer.Option(help="What is kept between builds.")] = "",

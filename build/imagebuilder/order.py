@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 from imagebuilder.recipe import Arch, Recipe, load_recipe
 from imagebuilder.release.source import is_url
@@ -19,6 +19,9 @@ from maculaos.errors import UsageError
 NAME: Final = "maculaos"
 RECIPE: Final = "image/image.toml"
 NO_PACKAGES: Final = "none"
+Base = Literal["sets", "pkgbase"]
+# What base packages are laid as: the same layers as the sets that every release has.
+BASE_LAYERS: Final = ("base", "kernel")
 # Beside the image: on one file system with it, so that what is made there can be linked.
 BUILD_FOLDER: Final = ".build"
 _PROFILE: Final = re.compile(r"[a-z][a-z0-9]{0,15}")
@@ -33,8 +36,9 @@ class Wishes:
     profile: str = ""
     release: str = ""
     arch: str = ""
-    # URL, or a folder with MANIFEST, base.txz and kernel.txz.
+    # URL, or a folder with MANIFEST, base.txz and kernel.txz; of a repository, for pkgbase.
     sets: str = ""
+    # sets, or pkgbase: a base system made of packages.
     base: str = ""
     # URL, a folder, or "none".
     packages: str = ""
@@ -71,6 +75,7 @@ class Order:
     lock: Path
     # Empty for the recipe alone.
     profile: str = ""
+    base: Base = "sets"
     # Whether the key may be made, as it is the usual one and not one that somebody named.
     makes_key: bool = False
     refresh: bool = False
@@ -84,6 +89,16 @@ class Order:
     def has_packages(self) -> bool:
         """Whether anything lies above the base system."""
         return self.packages != NO_PACKAGES
+
+    @property
+    def is_pkgbase(self) -> bool:
+        """Whether the base system is made of packages."""
+        return self.base == "pkgbase"
+
+    @property
+    def base_layers(self) -> tuple[str, ...]:
+        """What the base system is laid of, lowest first."""
+        return BASE_LAYERS if self.is_pkgbase else self.recipe.release.sets
 
     @property
     def has_bios(self) -> bool:
@@ -127,20 +142,21 @@ def settle(wishes: Wishes, checkout: Checkout, revision: Revision) -> Order:
     """The order for these wishes; raises ``UsageError`` for one that cannot be."""
     path = (checkout.folder / checkout.recipe).absolute()
     recipe = _recipe(path, wishes.profile)
-    _check_base(wishes.base)
+    base = _base(wishes.base)
     _check_packages(wishes.packages, recipe)
     var = checkout.folder.absolute() / "var"
     cache = _folder(wishes.cache, var / "cache/image")
     out = _folder(wishes.out, var / "image")
     return Order(
         profile=wishes.profile,
+        base=base,
         recipe=recipe,
         revision=revision,
         checkout=checkout.folder.absolute(),
         image=path.parent,
         release=_release(wishes.release or recipe.release.version),
         arch=_arch(wishes.arch or recipe.release.arch),
-        sets=_place(wishes.sets or recipe.release.mirror, "SETS"),
+        sets=_place(wishes.sets or ("" if base == "pkgbase" else recipe.release.mirror), "SETS"),
         packages=_place(wishes.packages, "PKGS", NO_PACKAGES),
         # A profile has a folder of its own, so that each folder holds one image and its sums.
         out=out / wishes.profile,
@@ -170,14 +186,10 @@ def _check_packages(packages: str, recipe: Recipe) -> None:
         )
 
 
-def _check_base(base: str) -> None:
-    if base == "pkgbase":
-        raise UsageError(
-            "BASE=pkgbase: a base system made of packages cannot be built here",
-            "leave BASE away, and give SETS= the distribution sets of the release",
-        )
-    if base not in ("", "sets"):
-        raise UsageError(f"BASE={base} is unknown", "leave it away, or say BASE=sets")
+def _base(text: str) -> Base:
+    if text and text not in get_args(Base):
+        raise UsageError(f"BASE={text} is unknown", f"say {' or '.join(get_args(Base))}")
+    return cast("Base", text or "sets")
 
 
 def _release(text: str) -> str:

@@ -42,6 +42,8 @@ class ReleasePart(_Part):
     arch: Arch
     sets: tuple[_Name, ...] = Field(min_length=1, max_length=16)
     mirror: str = ""
+    # Which packages make a base system, where it is made of packages.
+    pkgbase: _File = "pkgbase.toml"
     lock: _File
 
 

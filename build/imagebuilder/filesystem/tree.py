@@ -84,7 +84,8 @@ def merge(layers: Iterable[Layer]) -> Tree:
     """Lay the layers over one another, the first at the bottom; raises ``TreeConflict``."""
     stack = _Stack()
     for layer in layers:
-        for entry in layer.entries:
+        # Links last: entries in order of path may name one before the file that has its bytes.
+        for entry in sorted(layer.entries, key=lambda entry: entry.is_hard_link):
             stack.put(layer.name, entry)
     if stack.problems:
         raise TreeConflict(stack.problems)

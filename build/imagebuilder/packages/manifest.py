@@ -93,12 +93,17 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         version=str(raw.version),
         origin=raw.origin,
         files=_paths(raw.files, where),
-        folders=_paths(raw.directories, where),
+        folders=_paths(_without_root(raw.directories), where),
         users=_names(raw.users),
         groups=_names(raw.groups),
         scripts=_scripts(raw),
         messages=tuple(unquote(message.message) for message in raw.messages),
     )
+
+
+def is_root(text: str) -> bool:
+    """Whether ``text`` is the root itself, which base packages list among their folders."""
+    return text.strip("/") in {"", "."}
 
 
 def relative_path(text: str, where: str) -> str:
@@ -120,6 +125,13 @@ def _paths(
             raise BadPackage(f"{where}: {path} is listed twice")
         found[path] = _attributes(said, f"{where}: {path}")
     return found
+
+
+def _without_root(
+    raw: dict[str, str | bool | _Attributes],
+) -> dict[str, str | bool | _Attributes]:
+    """The root is the image's own, whoever lists it."""
+    return {path: said for path, said in raw.items() if not is_root(path)}
 
 
 def _attributes(said: str | bool | _Attributes, where: str) -> Attributes:

@@ -18,6 +18,7 @@ from imagebuilder.packages.manifest import (
     Attributes,
     BadPackage,
     Manifest,
+    is_root,
     parse_manifest,
     relative_path,
 )
@@ -87,7 +88,7 @@ class _Reading:
 
     def take(self, member: tarfile.TarInfo, content: IO[bytes]) -> None:
         """One member after the manifest."""
-        if member.name.startswith("+"):
+        if member.name.startswith("+") or (member.isdir() and is_root(member.name)):
             return
         path = relative_path(member.name, self._label)
         if path in self._found:

@@ -100,6 +100,8 @@ class Repository:
     catalogue: Catalogue
     # The fingerprint of the key that vouches for it; empty where nobody had to.
     vouched_by: str
+    # SHA-256 of the catalogue in hexadecimal: of what is signed, however it was packed.
+    sha256: str
 
     def unpack(self, package: Package, store: ContentStore) -> Unpacked:
         """Fetch one package of the catalogue and read it into ``store``."""
@@ -123,8 +125,9 @@ def open_repository(fetcher: Fetcher, trust: Trust | None) -> Repository:
         file = _archive(fetcher, archive, names.packing)
         if file is not None:
             content, seals = _opened(file, member)
-            fingerprint = "" if trust is None else _vouched(content, seals, trust, archive)
-            return Repository(fetcher, parse(content, member), fingerprint)
+            sha256 = hashlib.sha256(content).hexdigest()
+            fingerprint = "" if trust is None else check_seals(sha256, seals, trust, archive)
+            return Repository(fetcher, parse(content, member), fingerprint, sha256)
     raise NotThere(
         f"the repository has neither {names.data_archive}.pkg nor {names.manifests_archive}.pkg",
         "make its catalogue with pkg repo",
@@ -143,10 +146,6 @@ def _archive(fetcher: Fetcher, name: str, packing: str) -> Path | None:
         except NotThere:
             continue
     return None
-
-
-def _vouched(content: bytes, seals: list[Seal], trust: Trust, where: str) -> str:
-    return check_seals(hashlib.sha256(content).hexdigest(), seals, trust, where)
 
 
 @dataclass(slots=True)

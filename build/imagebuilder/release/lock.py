@@ -1,7 +1,8 @@
 """Pins of releases: the SHA-256 of a release's MANIFEST, kept from when it was first fetched.
 
 The lock is a TOML file that people review and commit. A MANIFEST is not signed, so its hash is
-what ties a build to one release; a MANIFEST that differs from its pin is never used.
+what ties a build to one release; a MANIFEST that differs from its pin is never used. Of a base
+system made of packages the catalogue of its repository is pinned, in a line of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# Release and architecture, such as ("15.1-RELEASE", "amd64").
+# Release and architecture, such as ("15.1-RELEASE", "amd64"); see also ``catalogue_key``.
 ReleaseKey = tuple[str, str]
 
 LOCK_BYTES_MAX: Final = 1 << 20
@@ -25,7 +26,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HEADER: Final = """\
 # SHA-256 of each release's MANIFEST, pinned when it was first fetched. Written by the image
-# builder; a table for each release, a line for each architecture. Remove a line to pin anew.
+# builder; a table for each release, a line for each architecture, and another for the catalogue
+# of its base packages. Remove a line to pin anew.
 """
 
 
@@ -65,10 +67,18 @@ def render_pins(pins: Mapping[ReleaseKey, str]) -> str:
     return "".join(lines)
 
 
-def confirm_pin(path: Path, key: ReleaseKey, digest: str) -> bool:
+def catalogue_key(release: str, arch: str) -> ReleaseKey:
+    """Under what the catalogue of the base packages of a release is pinned."""
+    return release, f"{arch}-pkgbase"
+
+
+def confirm_pin(
+    path: Path, key: ReleaseKey, digest: str, what: str = "MANIFEST", how: str = "build again"
+) -> bool:
     """Pin ``digest`` if the release has no pin yet (then True), else compare.
 
-    Raises ``UsageError`` when it is not the pinned one, and changes nothing then.
+    ``what`` is pinned and ``how`` to take it anew are words for errors. Raises ``UsageError`` when
+    it is not the pinned one, and changes nothing then.
     """
     pins = read_pins(path)
     pinned = pins.get(key)
@@ -77,8 +87,8 @@ def confirm_pin(path: Path, key: ReleaseKey, digest: str) -> bool:
     release, arch = key
     if pinned is not None:
         raise UsageError(
-            f"the MANIFEST of {release} {arch} has changed: pinned {pinned}, found {digest}",
-            f"find out why it differs; if it is right, remove its line from {path} and build again",
+            f"the {what} of {release} {arch} has changed: pinned {pinned}, found {digest}",
+            f"find out why it differs; if it is right, remove its line from {path} and {how}",
         )
     for name in key:
         if not _NAME.fullmatch(name):

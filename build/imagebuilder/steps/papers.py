@@ -44,7 +44,8 @@ def make_bundle(workshop: Workshop, site: Site) -> None:
 def list_materials(workshop: Workshop, site: Site) -> None:
     """Everything that went into the image, as SPDX."""
     order = workshop.order
-    components = components_of_sets(order, site.of("sets"))
+    base = site.of("sets")
+    components = components_in(base) if order.is_pkgbase else components_of_sets(order, base)
     if order.has_packages:
         components += components_in(site.of("packages"))
     image = sbom.Image(

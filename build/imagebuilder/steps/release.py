@@ -72,6 +72,15 @@ def unpack_sets(workshop: Workshop, site: Site) -> None:
         site.note(f"{name}: {len(entries)} entries")
 
 
+def release_in(order: Order, folder: Path) -> str:
+    """Which release it is, as in 15.1-RELEASE; ``folder`` is that of the step unpack.
+
+    Base packages tell their patch level; of sets nothing more is known than what was asked for.
+    """
+    path = folder / RELEASE
+    return str(read_json(path)["freebsd"]) if path.is_file() else order.release
+
+
 def components_of_sets(order: Order, folder: Path) -> list[sbom.Component]:
     """The sets as parts of the bill of materials; ``folder`` is that of ``fetch_sets``."""
     url = order.sets or default_url(Wanted(order.release, order.arch))

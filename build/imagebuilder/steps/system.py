@@ -22,6 +22,7 @@ from imagebuilder.order import NAME
 from imagebuilder.overlays import read_overlay
 from imagebuilder.packages import accounts as wanted_accounts
 from imagebuilder.release.index import write_index
+from imagebuilder.steps.release import release_in
 from imagebuilder.steps.software import ACCOUNTS, ENTRIES
 from imagebuilder.steps.workshop import entries_in, read_json, write_json
 from maculaos.errors import UsageError
@@ -100,16 +101,16 @@ def tree_in(folder: Path) -> Tree:
 
 def _layers(system: System, workshop: Workshop, site: Site) -> Iterator[Layer]:
     order = workshop.order
-    for name in order.recipe.release.sets:
+    for name in order.base_layers:
         yield Layer(name, entries_in(site.of("unpack") / f"{name}.jsonl"))
     if order.has_packages:
         yield Layer("packages", entries_in(site.of("packages") / ENTRIES))
     for upper in system.uppers:
         yield Layer(upper.title, entries_in(site.of(upper.step) / upper.file))
-    yield Layer("identity", _identity(workshop))
+    yield Layer("identity", _identity(workshop, site))
 
 
-def _identity(workshop: Workshop) -> list[Entry]:
+def _identity(workshop: Workshop, site: Site) -> list[Entry]:
     """What the image says of itself, and whose update bundles it takes."""
     order, key = workshop.order, workshop.key.public
     revision = order.revision
@@ -120,7 +121,7 @@ def _identity(workshop: Workshop) -> list[Entry]:
         "arch": order.arch,
         "commit": revision.commit,
         "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "freebsd": order.release,
+        "freebsd": release_in(order, site.of("unpack")),
     }
     files = {
         IDENTITY: json.dumps(said, indent=2, sort_keys=True) + "\n",

@@ -104,6 +104,12 @@ def test_the_bytes_of_hard_links_lie_at_their_first_path() -> None:
     assert {entry.mode for entry in tree.entries[1:]} == {0o555}
 
 
+def test_a_layer_may_name_a_hard_link_before_its_file() -> None:
+    tree = laid([hard("bin/[", "bin/test"), file("bin/test", "bytes", 0o555)])
+    first, second = tree.by_path()["bin/["], tree.by_path()["bin/test"]
+    assert (first.source, first.mode, second.same_as) == (Path("bytes"), 0o555, "bin/[")
+
+
 def test_replacing_one_of_two_hard_links_leaves_the_other_its_bytes() -> None:
     tree = laid([file("a", "old"), hard("b", "a")], [file("a", "new")])
     assert tree.by_path()["a"].source == Path("new")

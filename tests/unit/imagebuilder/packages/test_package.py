@@ -103,6 +103,11 @@ def test_flags_of_the_archive_are_kept(tmp_path: Path) -> None:
     assert by_path(read_members(members, tmp_path))[TOOL].flags == ("schg", "uarch")
 
 
+def test_the_root_among_the_folders_is_the_images_own(tmp_path: Path) -> None:
+    package = tool(folders={"": ("root", "wheel", 0o755), ".": ("root", "wheel", 0o755)})
+    assert set(by_path(read(package, tmp_path))) == {TOOL}
+
+
 def test_scripts_and_accounts_are_reported_and_nothing_is_run(tmp_path: Path) -> None:
     more = {
         "scripts": {"post-install": "echo %68i"},
