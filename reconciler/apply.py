@@ -32,6 +32,8 @@ LONGEST_FAILURE: Final = 1000
 
 # Tells the program in that jail to read its files again; returns why it could not, or nothing.
 Reload: TypeAlias = Callable[[str], Awaitable[str]]
+# Brings what a step needs, right before it; raises ``UsageError`` for what cannot be had.
+HandOver: TypeAlias = Callable[[Step], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,10 @@ class Observer:
     ended: Callable[[StepRecord], None]
 
 
+async def _nothing(_: Step) -> None:
+    """What a step needs is there."""
+
+
 class Applier:
     """Takes steps through one runtime; remembers which of them are still going on."""
 
@@ -74,12 +80,14 @@ class Applier:
         clock: Clock,
         *,
         step_deadline_s: float = STEP_DEADLINE_S,
+        hand_over: HandOver = _nothing,
     ) -> None:
         """``step_deadline_s`` bounds a step, on top of its program's own time to stop."""
         self._runtime = runtime
         self._reload = reload
         self._clock = clock
         self._step_deadline_s = step_deadline_s
+        self._hand_over = hand_over
         # A step past its deadline cannot be ended: its thread goes on, and until it comes back
         # no other step may touch that jail.
         self._overdue: dict[str, asyncio.Task[None]] = {}
@@ -101,6 +109,7 @@ class Applier:
     async def _take(self, step: Step) -> StepRecord:
         started_at, began = self._clock.now(), self._clock.monotonic()
         try:
+            await self._hand_over(step)
             failure = await self._within_deadline(step)
         except JailError as error:
             failure = f"{error.what}; {error.hint}" if error.hint else error.what

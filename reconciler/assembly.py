@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,24 @@ from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.commands import SystemRunner
 from maculaos.host.entropy import SystemEntropy
+from maculaos.host.logbook import Level
 from reconciler.choice import Choice
 from reconciler.convergence import Backoff, Timing
+from reconciler.deployments import Deployments
 from reconciler.estate import Estate
 from reconciler.inventory import Guard
 from reconciler.journal import Journal
 from reconciler.machine import machine_facts, own_directory
+from reconciler.names import app_jail
+from reconciler.passage import is_bad_news
 from reconciler.planning import Planner
+from reconciler.releases.opening import open_releases
+from reconciler.rolling import Rolling
 from reconciler.runtimes import Opened, open_runtime
+from reconciler.secrets.custody import Custody
+from reconciler.secrets.opening import open_places, open_vault
+from reconciler.secrets.sealed import FOLDER as SEALED
+from reconciler.secrets.sealed import SealedFiles
 from reconciler.settings import ReconcilerSettings, located
 from reconciler.sources.access import check_access
 from reconciler.sources.following import Follower
@@ -31,6 +42,7 @@ from reconciler.specs.filling import SandboxFiller
 from reconciler.specs.targets import MachineFacts
 from reconciler.specs.templates import AsWritten
 from reconciler.store import Store
+from reconciler.supply import Supply
 from reconciler.worker import Tools, Worker
 
 if TYPE_CHECKING:
@@ -66,6 +78,9 @@ def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None
     random = Random(SystemEntropy().draw(16))  # noqa: S311  # jitter, no secret
     why = opened.choice.why
     journal.note("runtime", why, name=opened.choice.name, why=why)
+    planner = planner_of(settings, opened.runtime)
+    planner.rolling.tell = partial(_tell_rollout, journal)
+    planner.supply.tell = lambda why: journal.note("releases", why, Level.WARNING, why=why)
     tools = Tools(
         runtime=opened.runtime,
         choice=opened.choice,
@@ -74,13 +89,18 @@ def assemble(settings: ReconcilerSettings, lines: Lines, runtime: Runtime | None
         follower=Follower(source, Roster(source.remotes, timing.fetch, random)),
         verifier=verifier_of(settings, source),
         compiler=compiler_of(settings),
-        planner=planner_of(settings, opened.runtime),
+        planner=planner,
         store=store_of(settings),
         clock=clock,
         journal=journal,
         random=random,
     )
     return Worker(settings, tools, os.getpid())
+
+
+def _tell_rollout(journal: Journal, app: str, event: str) -> None:
+    level = Level.WARNING if is_bad_news(event) else Level.INFO
+    journal.note("rollout", f"app {app}: {event}", level, jail=app_jail(app), what=event)
 
 
 def _given(runtime: Runtime) -> Opened:
@@ -101,7 +121,21 @@ def planner_of(settings: ReconcilerSettings, runtime: Runtime) -> Planner:
     """Makes steps for this machine; each has its own memory of what is owned."""
     wanted = settings.removal
     guard = Guard(items=wanted.items, share=wanted.share)
-    return Planner(settings, runtime, Estate(settings.state_dir, guard))
+    estate = Estate(settings.state_dir, guard)
+    rolling = Rolling(Deployments(settings.state_dir), estate, SystemClock())
+    return Planner(settings, runtime, estate, rolling, supply_of(settings))
+
+
+def supply_of(settings: ReconcilerSettings) -> Supply:
+    """Brings releases and secrets to this machine; raises ``UsageError`` for bad certificates."""
+    state_dir, run_dir = settings.state_dir, settings.run_dir
+    custody = Custody(
+        partial(open_vault, settings.secrets, state_dir, SystemEntropy()),
+        open_places(settings.secrets, run_dir),
+        SealedFiles(state_dir / SEALED),
+        run_dir,
+    )
+    return Supply(open_releases(settings.releases, state_dir, SystemClock()), custody)
 
 
 def store_of(settings: ReconcilerSettings) -> Store:

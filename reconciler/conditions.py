@@ -49,10 +49,12 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"  # an earlier revision runs than the branch wants
     # Of items.
     HEALTHY = "Healthy"
+    BROKEN = "Broken"  # its file is wrong, so it stays as it is; of the whole: some item's is
     STEP_FAILED = "StepFailed"
     BACKING_OFF = "BackingOff"  # its program ends again and again
     RESTARTS_EXHAUSTED = "RestartsExhausted"  # it ended for good, as its restart policy says
     DEADLINE_EXCEEDED = "DeadlineExceeded"  # it runs, and did not become ready in time
+    REVERTED = "Reverted"  # the version that is wanted was tried, and failed
     DRIFTED = "Drifted"  # not as wanted, and nothing may be done about it
     # Of both.
     BLOCKED = "Blocked"  # something is missing on this machine
@@ -89,10 +91,12 @@ NEXT_MOVES: Final[Mapping[Reason, str]] = {
     Reason.MACHINE_UNREADABLE: "check the machine: reconciler doctor",
     Reason.SUSPENDED: "go on with: reconciler resume",
     Reason.ROLLED_BACK: "push a commit that works, then: reconciler resume",
+    Reason.BROKEN: "mend the file and push; until then it stays as it is",
     Reason.STEP_FAILED: "it is tried again by itself; mend what the failure names, or push a fix",
     Reason.BACKING_OFF: "read what the program wrote, and push a fix",
     Reason.RESTARTS_EXHAUSTED: "read what the program wrote, and push a fix",
     Reason.DEADLINE_EXCEEDED: "read what the program wrote: it runs, and does not become ready",
+    Reason.REVERTED: "push a version that works, or try it again: reconciler retry",
     Reason.DRIFTED: "see what would be done: reconciler plan; then: reconciler resume",
     Reason.BLOCKED: "put onto this machine what the message names",
 }

@@ -10,8 +10,9 @@ seconds that never go back. Rules:
 3. After a failed fetch the next one waits for a random time below a ceiling that doubles up to a
    bound: "full jitter" of M. Brooker, Exponential Backoff And Jitter, 2015. A step that failed
    waits in the same way, each jail by itself; a new goal or a forced sync ends all waiting.
-4. A revision is *applied* when a repair of it ended with no step failed and none postponed;
-   nodes that are blocked for want of credentials do not count against it.
+4. A revision is *applied* when a repair of it ended with no step failed, none postponed and none
+   left for later by a rollout; nodes that are blocked for want of credentials do not count
+   against it. Proof that a version does well comes after that.
 5. While an operator has *suspended* the work, Git is asked and the machine looked at as ever, but
    no tip is evaluated, and a repair ends with its plan. After a *rollback* its revision is the
    goal and is repaired, no tip is evaluated until it is resumed, and the revision that was rolled
@@ -275,15 +276,20 @@ class Convergence:
         failures = self._step_failures.items()
         return frozenset(jail for jail, failure in failures if failure.retry_at > now)
 
-    def repaired(self, revision: str, planned: frozenset[str], now: float) -> None:
-        """The repair of ``revision`` ended; ``planned`` are the jails that its plan named."""
+    def repaired(
+        self, revision: str, planned: frozenset[str], now: float, *, is_whole: bool = True
+    ) -> None:
+        """The repair of ``revision`` ended; ``planned`` are the jails that its plan named.
+
+        Not ``is_whole``: a rollout has steps left, or went back, so nothing is applied yet.
+        """
         self._under_way = self._look_failure = None
         for jail in self._step_failures.keys() - planned:
             del self._step_failures[jail]
         retries = [failure.retry_at for failure in self._step_failures.values()]
         next_at = min([now + self._timing.drift_interval_s, *retries])
         self._repair_due = min(self._repair_due, next_at)
-        if not retries and revision == self._goal:
+        if is_whole and not retries and revision == self._goal:
             self._progress = self._progress.applying(revision)
 
     def repair_failed(self, reason: str, now: float) -> None:
@@ -381,6 +387,10 @@ class Convergence:
             # The next poll may be due before the repair of what the last one brought.
             return self._goal is None or self._repair_due > now
         return isinstance(due, Wait)
+
+    def look_by(self, at: float) -> None:
+        """The machine is to be looked at again then, or before."""
+        self._repair_due = min(self._repair_due, at)
 
     def exit_hinted(self, now: float) -> None:
         """A program ended, as far as somebody noticed: look soon."""

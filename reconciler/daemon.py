@@ -20,6 +20,7 @@ from reconciler.convergence import Fetch, Repair, Wait
 from reconciler.names import kind_and_name, spoken
 from reconciler.orders import Orders
 from reconciler.placement import socket_path
+from reconciler.probing import Probing
 from reconciler.survey import ask_nodes, last_words, look
 from reconciler.webhook.listener import Listener, listening
 from reconciler.webhook.receiver import Receiver
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
     from jails.spec import JailFacts
     from reconciler.activity import Snapshot
     from reconciler.observed import NodeHealth
+    from reconciler.passage import Opinion
+    from reconciler.rolling import Ordered
     from reconciler.worker import Worker
 
 SYNC_TIMEOUT_S: Final = 60.0
 SYNC_TIMEOUT_MAX_S: Final = 3600.0
+ORDER_TIMEOUT_S: Final = 30.0
 # The status is looked at after every action and every look at the machine; not more often than
 # the first, and, while an action takes its time, not more seldom than the second.
 PUBLISH_GAP_S: Final = 0.1
@@ -79,10 +83,12 @@ class Daemon:
         ):
             journal.note("started", "the reconciler started", pid=self._worker.standing.about.pid)
             working = group.create_task(self._work())
-            others = (group.create_task(self._watch()), group.create_task(self._publish()))
+            beside = (self._watch(), self._publish(), self._probe())
+            others = [group.create_task(one) for one in beside]
             await working
             for task in others:
                 task.cancel()
+        self._worker.tools.planner.supply.end()
         await self._show()
         journal.note("stopped", "the reconciler stopped")
 
@@ -121,6 +127,10 @@ class Daemon:
                 self._worker.consent(str(request.get("revision")))
                 self._wake.set()
                 return {"consented": request.get("revision")}
+            case "rollout":
+                ordered = self._orders.roll(request)
+                self._wake.set()
+                return await self._taken(ordered)
             case "stop":
                 self.stop()
                 return {"stopping": True, "pid": self._worker.standing.about.pid}
@@ -217,6 +227,17 @@ class Daemon:
         await self._show()
         return {**outcome(self._worker), "took_s": self._clock.monotonic() - began}
 
+    async def _taken(self, ordered: Ordered) -> dict[str, Any]:
+        """What came of an order about a rollout: it is part of the next decision."""
+        try:
+            async with asyncio.timeout(ORDER_TIMEOUT_S), self._progressed:
+                await self._progressed.wait_for(lambda: ordered.said is not None)
+        except TimeoutError:
+            what = f"not taken within {ORDER_TIMEOUT_S:g} s, and not forgotten"
+            raise UsageError(what, "see reconciler status") from None
+        await self._show()
+        return {"app": ordered.app, "said": list(ordered.said or ())}
+
     async def _serve_sync(self) -> None:
         convergence = self._worker.convergence
         async with self._progressed:
@@ -247,6 +268,22 @@ class Daemon:
                 await self._ask(found)
             self._news.set()
             await asyncio.sleep(self._worker.settings.health.interval_s)
+
+    async def _probe(self) -> None:
+        """Ask the probes of apps; what they say anew wakes the work."""
+        worker = self._worker
+        probing = Probing(worker.settings, worker.tools.runtime, self._clock)
+        await probing.run(lambda: worker.standing.world, self._heard)
+
+    def _heard(self, opinions: Mapping[str, Opinion]) -> None:
+        worker = self._worker
+        before = worker.tools.planner.rolling.opinions
+        worker.tools.planner.rolling.opinions = opinions
+        worker.standing.world = replace(worker.standing.world, opinions=opinions)
+        self._news.set()
+        if _verdicts(opinions) != _verdicts(before):
+            worker.convergence.look_by(self._clock.monotonic())
+            self._wake.set()
 
     def _cannot_look(self, reason: str) -> None:
         """Note a reason once, however long it lasts."""
@@ -326,6 +363,7 @@ async def pass_once(worker: Worker) -> dict[str, Any]:
     Orders(worker).end_suspension()
     while not convergence.is_served(ticket, clock.monotonic()):
         await worker.take(convergence.next_action(clock.monotonic()))
+    worker.tools.planner.supply.end()
     snapshot = worker.snapshot()
     await asyncio.to_thread(worker.tools.store.save_snapshot, snapshot)
     await asyncio.to_thread(worker.chronicle.publish, snapshot.status)
@@ -353,6 +391,8 @@ def outcome(worker: Worker) -> dict[str, Any]:
         word = "applied" if is_whole else "partial"
     elif tip == progress.last_applied and worker.standing.waiting:
         word = "partial"
+    elif worker.standing.is_lagging and tip == convergence.goal and not convergence.step_failures:
+        word, problems = "progressing", [*worker.standing.rollouts(), *problems]
     else:
         word = "failed"
     return {"outcome": word, "revision": tip, "problems": problems}
@@ -361,3 +401,8 @@ def outcome(worker: Worker) -> dict[str, Any]:
 def _essence(found: Mapping[str, JailFacts]) -> dict[str, tuple[JailState, str, str]]:
     """What a plan looks at: a program that its supervisor started again is no drift."""
     return {n: (f.state, f.program_digest, f.files_digest) for n, f in sorted(found.items())}
+
+
+def _verdicts(opinions: Mapping[str, Opinion]) -> dict[str, tuple[str, bool]]:
+    """What a rollout looks at: another reason for the same verdict is no news to it."""
+    return {jail: (said.run, said.is_healthy) for jail, said in opinions.items()}

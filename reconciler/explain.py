@@ -146,7 +146,7 @@ def _verdict(item: ItemStatus, ready: Condition) -> str:
 def _causes(status: Status, item: ItemStatus, evidence: Evidence) -> list[str]:
     """The most telling first: what its file says, what failed, what holds it, what it did."""
     causes = list(evidence.problems)
-    if item.reason:
+    if item.reason and item.reason not in causes:
         causes.append(item.reason)
     if item.failures:
         retry = evidence.retry_in_s

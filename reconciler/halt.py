@@ -14,6 +14,7 @@ from maculaos.errors import MaculaError
 from reconciler.control import SOCKET_NAME
 from reconciler.machine import remove_socket_folder
 from reconciler.names import kind_and_name
+from reconciler.traffic import clear_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ async def _each(runtime: Runtime, end: Callable[[str], None]) -> dict[str, str]:
 
 
 def _clear(run_dir: Path, nodes: list[str]) -> None:
+    clear_traffic(run_dir)
     for node in nodes:
         remove_socket_folder(run_dir, node)
     if (run_dir / SOCKET_NAME).is_socket():

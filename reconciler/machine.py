@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from maculaos.errors import UsageError
 from maculaos.host.files import make_private_directory
 from reconciler.placement import OwnNetwork, Placement, socket_path
+from reconciler.releases.opening import FOLDER as RELEASES
 from reconciler.render import MachinePaths
 from reconciler.specs.targets import MachineFacts
 
@@ -44,6 +45,7 @@ def machine_paths(settings: ReconcilerSettings, nodes: Iterable[str], runtime: s
         realm_dir=settings.realm_dir,
         credentials=fingerprints(settings.credentials_dir, nodes),
         placement=placement_of(settings, runtime),
+        releases_dir=settings.state_dir / RELEASES,
     )
 
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jails.spec import JailFacts, JailState
-from reconciler.names import kind_and_name
+from reconciler.names import instance_in, kind_and_name
+from reconciler.passage import Opinion, Passage, run_of, trouble
 from reconciler.render import Rendered
+from reconciler.rollouts.deployment import Phase, Standing
 from reconciler.specs.desired import Desired
 from reconciler.status import ItemStatus, MemberCount
 
@@ -36,6 +38,12 @@ class World:
     found: Mapping[str, JailFacts] = field(default_factory=dict)
     health: Mapping[str, NodeHealth] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
+    # Where the apps are on their way between versions; None before the first look.
+    passage: Passage | None = None
+    # What the probes say, by jail.
+    opinions: Mapping[str, Opinion] = field(default_factory=dict)
+    # Of those, the jails whose step fails again until somebody changes something.
+    hopeless: frozenset[str] = frozenset()
     # What nodes that are not running wrote last.
     last_words: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,7 +63,8 @@ def items(world: World, now: float, deadline_s: float) -> tuple[ItemStatus, ...]
     wanted = set() if world.rendered is None else {*world.rendered.jails}
     jails = {*wanted, *world.blocked, *world.broken, *world.found}
     order = sorted(jails, key=lambda jail: (kind_and_name(jail)[0] != "node", jail))
-    return tuple(_Item(world, jail, now, deadline_s).status() for jail in order)
+    rollouts = {} if world.passage is None else world.passage.standings()
+    return tuple(_Item(world, jail, now, deadline_s, rollouts).status() for jail in order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,35 @@ class _Item:
     jail: str
     now: float
     deadline_s: float
+    rollouts: Mapping[str, Standing]
+
+    @property
+    def _rollout(self) -> Standing | None:
+        """How its app stands between its versions, if that is worth a word."""
+        kind, name = kind_and_name(self.jail)
+        standing = self.rollouts.get(name) if kind == "app" else None
+        return None if standing is None or standing.phase is Phase.STABLE else standing
+
+    @property
+    def _is_reverted(self) -> bool:
+        rollout = self._rollout
+        return rollout is not None and bool(trouble({"": rollout}))
+
+    @property
+    def _has_given_up(self) -> bool:
+        rollout = self._rollout
+        return rollout is not None and rollout.phase in {Phase.REVERTED, Phase.FAILED}
+
+    @property
+    def _opinion(self) -> Opinion | None:
+        """What its probes say of this run; None without probes."""
+        passage, facts = self.world.passage, self._facts
+        member = None if passage is None else passage.fleet.get(self.jail)
+        if member is None or facts is None or member.app.health is None:
+            return None
+        said = self.world.opinions.get(self.jail)
+        is_known = said is not None and said.run == run_of(facts)
+        return said if is_known else Opinion(run_of(facts), is_healthy=False)
 
     @property
     def _facts(self) -> JailFacts | None:
@@ -83,7 +121,10 @@ class _Item:
         if not self._is_running or self.jail in self.world.broken:
             return False
         is_node = kind_and_name(self.jail)[0] == "node"
-        return not is_node or (self._health is not None and self._health.answers)
+        if is_node:
+            return self._health is not None and self._health.answers
+        opinion = self._opinion
+        return not self._is_reverted and (opinion is None or opinion.is_healthy)
 
     def status(self) -> ItemStatus:
         kind, name = kind_and_name(self.jail)
@@ -92,10 +133,14 @@ class _Item:
         return ItemStatus(
             name=name,
             kind=kind,
+            instance=instance_in(self.jail),
+            rollout="" if self._rollout is None else str(self._rollout.phase),
+            reverted=self._is_reverted,
             state=self._state(),
             ready=self._is_ready,
             reason=self._reason(),
             stalled=self._is_stalled(),
+            broken=self.jail in self.world.broken,
             pid=facts.pid if facts else None,
             restarts=facts.restarts if facts else 0,
             address=self._address(kind, name),
@@ -117,6 +162,9 @@ class _Item:
         for reasons in (self.world.broken, self.world.blocked, self.world.failures):
             if self.jail in reasons:
                 return reasons[self.jail]
+        rollout = self._rollout
+        if rollout is not None and rollout.phase not in {Phase.PROGRESSING, Phase.DRAINING}:
+            return rollout.message
         if self._facts is None:
             return "not started yet"
         if not self._is_running:
@@ -124,12 +172,17 @@ class _Item:
             return ": ".join(filter(None, said))
         if self._health is not None and not self._health.answers:
             return self._health.reason
+        opinion = self._opinion
+        if opinion is not None and not opinion.is_healthy:
+            return opinion.reason or "its probes have not answered yet"
         return ""
 
     def _is_stalled(self) -> bool:
+        if self.jail in self.world.hopeless:
+            return True
         if self._is_ready:
             return False
-        if self.jail in self.world.broken:
+        if self.jail in self.world.broken or self._has_given_up:
             return True
         facts = self._facts
         if facts is None:

@@ -16,12 +16,14 @@ from maculaos.host.logbook import Level
 from reconciler.events import about
 from reconciler.explain import WORDS_TOLD, Evidence, Origin, explain, find_item
 from reconciler.generations import Suspension, named_revision, rollback_target
-from reconciler.names import app_jail, node_jail
+from reconciler.rollouts.decision import Order
+from reconciler.rollouts.decision import Word as RolloutWord
 from reconciler.sources.git import Revision
 from reconciler.sources.unreachable import one_line
 from reconciler.status import short_revision
 
 if TYPE_CHECKING:
+    from reconciler.rolling import Ordered
     from reconciler.status import ItemStatus
     from reconciler.worker import Worker
 
@@ -47,8 +49,24 @@ class Orders:
             case "explain":
                 return await self.explain(str(request.get("item", "")))
             case _:
-                verbs = "status, sync, stop, consent, suspend, resume, rollback, explain"
+                verbs = "status, sync, stop, consent, suspend, resume, rollback, rollout, explain"
                 raise UsageError("unknown request", f"do one of: {verbs}")
+
+    def roll(self, request: dict[str, Any]) -> Ordered:
+        """Hand a word about an app's rollout on; raises ``UsageError``."""
+        worker, app = self._worker, str(request.get("app", "")).removeprefix("app/")
+        passage = worker.standing.world.passage
+        words = ", ".join(RolloutWord)
+        if request.get("word") not in tuple(RolloutWord):
+            raise UsageError("a rollout is told one word", f"say one of: {words}")
+        if passage is None or app not in passage.goals:
+            raise UsageError(f"there is no app {app!r} here", "reconciler status lists them")
+        if worker.convergence.progress.suspended is not None:
+            raise UsageError("the work is suspended", "go on with: reconciler resume")
+        word = RolloutWord(request["word"])
+        self._note("rollout_order", f"an operator says of app {app}: {word}", app=app, word=word)
+        worker.convergence.look_by(worker.tools.clock.monotonic())
+        return worker.tools.planner.rolling.order(app, Order(word))
 
     def suspend(self, request: dict[str, Any]) -> dict[str, Any]:
         """Apply nothing from the next border of a step on."""
@@ -108,7 +126,7 @@ class Orders:
         """Why that item is as it is."""
         status = self._worker.snapshot().status
         item = find_item(status, named)
-        jail = node_jail(item.name) if item.kind == "node" else app_jail(item.name)
+        jail = item.jail
         return explain(status, item, await self._evidence(item, jail)).as_json()
 
     async def _evidence(self, item: ItemStatus, jail: str) -> Evidence:

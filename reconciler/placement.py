@@ -26,6 +26,7 @@ NODE_SOCKET: Final = "control.sock"
 # As a program in a jail of its own sees them.
 IDENTITY: Final = Path("/macula/identity")
 SOCKETS: Final = Path("/macula/run")
+RELEASE: Final = Path("/macula/release")
 _LOOPBACK: Final = ("127.", "::1")
 
 
@@ -104,6 +105,10 @@ class Placement:
     def seen_socket(self, path: Path) -> Path:
         """The control socket ``path`` of a node, as that node and its apps see it."""
         return SOCKETS / path.name if self.isolates else path
+
+    def seen_release(self, path: Path) -> Path:
+        """The folder ``path`` of an app's release, as that app sees it."""
+        return RELEASE if self.isolates else path
 
     def obstacle(self, listen: Listen) -> str:
         """Why a node that listens there could not be reached; empty if it can."""

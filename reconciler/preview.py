@@ -82,7 +82,7 @@ def preview(site: Site, named: str | None) -> Preview:
         commit = site.source.commit(tip)
     if tree.problems:
         raise Refused(tree.problems)
-    desired = site.compiler.compile(tree.files, tree.unreadable)
+    desired = site.compiler.compile(tree.files, tree.unreadable, tree.secrets)
     consented = site.store.progress().consented_removals == tip
     prepared = site.planner.prepare(desired, has_consent=consented)
     return Preview(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,18 +21,25 @@ import yaml
 
 from jails.spec import JailFile, JailSpec, Restart, RestartPolicy, SharedFolder
 from maculaos.addresses import Address
-from reconciler.names import app_jail, jail_of, node_jail
-from reconciler.placement import IDENTITY, SOCKETS, Placement, socket_path
+from reconciler.fleet import fleet_of
+from reconciler.names import jail_of, node_jail
+from reconciler.placement import IDENTITY, RELEASE, SOCKETS, Placement, socket_path
+from reconciler.secrets.expansion import OFFERED, Expanded, Template, expand
+from reconciler.secrets.unsealed import Unsealed
 from reconciler.specs.spec import own_overrides
 
 if TYPE_CHECKING:
     from maculaos.documents import Problem
+    from reconciler.fleet import Fleet, Member
+    from reconciler.secrets.reference import SecretReference
     from reconciler.specs.desired import Desired
     from reconciler.specs.spec import AppSpec, NodeSpec
 
 # The first word of an app's command that means this machine's own macula program.
 MACULA: Final = "macula"
 NODE_FILE: Final = "node.yaml"
+# In words of an app: the folder of its release.
+RELEASE_WORD: Final = "{release}"
 _START_OF_NUMBER: Final = tuple("+-.0123456789")
 
 
@@ -49,6 +56,14 @@ class MachinePaths:
     # By node name, a fingerprint of its certificate, key and CA; a name is absent if any is.
     credentials: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     placement: Placement = field(default_factory=Placement)
+    # <app>/<release> for each release of an app.
+    releases_dir: Path = Path("/nonexistent")
+    secrets: Unsealed = field(default_factory=Unsealed)
+
+    def release(self, app: AppSpec) -> Path | None:
+        """The folder of the release that the app runs; None for an app without."""
+        wanted = app.release
+        return None if wanted is None else self.releases_dir / app.name / wanted.identity
 
     def seen_socket(self, node: str) -> Path:
         """The control socket of that node, as the node itself and its apps see it."""
@@ -72,18 +87,22 @@ class Rendered:
         return frozenset(self.blocked) | (self.broken.keys() - self.jails.keys())
 
 
-def render(desired: Desired, machine: MachinePaths) -> Rendered:
-    """The jails of ``desired`` on this machine, in the order of their names."""
+def render(desired: Desired, machine: MachinePaths, fleet: Fleet | None = None) -> Rendered:
+    """The jails of ``desired`` on this machine, in the order of their names.
+
+    ``fleet`` says which instances of its apps there are; all that are wanted if left out.
+    """
     jails: dict[str, JailSpec] = {}
-    blocked = _blocked(desired, machine)
+    members = fleet_of(desired) if fleet is None else fleet
+    blocked = _blocked(desired, machine, members)
     reach = {name: dialled(node, machine.placement) for name, node in desired.nodes.items()}
     for name, node in desired.nodes.items():
         if node_jail(name) not in blocked:
             settings = _fixed_settings(node, machine)
             jails[node_jail(name)] = _node(settings, _peers(node, reach), node, machine)
-    for name, app in desired.apps.items():
-        if app_jail(name) not in blocked:
-            jails[app_jail(name)] = _app(app, desired, machine)
+    for jail, member in members.items():
+        if jail not in blocked:
+            jails[jail] = render_member(member, desired.realm.name, machine)
     ordered = MappingProxyType(dict(sorted(jails.items())))
     broken = {jail_of(key): _first_of(problems) for key, problems in desired.broken.items()}
     return Rendered(
@@ -96,17 +115,19 @@ def _first_of(problems: Sequence[Problem]) -> str:
     return f"{problems[0]}" + (f" (and {more} more)" if more else "")
 
 
-def _blocked(desired: Desired, machine: MachinePaths) -> dict[str, str]:
+def _blocked(desired: Desired, machine: MachinePaths, members: Fleet) -> dict[str, str]:
     """By jail, why it cannot run on this machine."""
     placement = machine.placement
-    blocked: dict[str, str] = {}
+    blocked = {
+        jail: why for jail, one in members.items() if (why := machine.secrets.obstacle(one.app))
+    }
     for name, node in desired.nodes.items():
         if name not in machine.credentials:
             blocked[node_jail(name)] = _missing_credentials(name, machine)
         elif obstacle := placement.obstacle(node.listen):
             blocked[node_jail(name)] = obstacle
     if placement.own_network is not None:
-        named = [*map(node_jail, desired.nodes), *map(app_jail, desired.apps)]
+        named = [*map(node_jail, desired.nodes), *members]
         blocked |= placement.own_network.clashes(named)
         listens = {node_jail(name): node.listen for name, node in desired.nodes.items()}
         contested = placement.own_network.contested(listens)
@@ -185,30 +206,75 @@ def _peers(node: NodeSpec, reach: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))
 
 
-def _app(app: AppSpec, desired: Desired, machine: MachinePaths) -> JailSpec:
-    first, *rest = app.command
+def render_member(member: Member, realm: str, machine: MachinePaths) -> JailSpec:
+    """The jail of one instance of an app in that realm."""
+    app = member.app
+    first, *rest = _in_release(app.command, app, machine)
     program = machine.macula if first == MACULA else (first,)
+    offered = offered_variables(app, realm, machine)
+    plain, _ = split_environment(app, realm, machine)
     return JailSpec(
-        name=app_jail(app.name),
+        name=member.jail,
         command=(*program, *rest),
-        environment=MappingProxyType(
-            {
-                **app.environment,
-                "MACULA_SOCKET": str(machine.seen_socket(app.node)),
-                "MACULA_NODE": app.node,
-                "MACULA_REALM": desired.realm.name,
-            }
-        ),
+        environment=MappingProxyType({**plain, **offered, **member.environment()}),
         restart=Restart(
             policy=RestartPolicy(app.restart.policy),
             base_s=app.restart.base_s,
             max_s=app.restart.max_s,
         ),
         stop_deadline_s=app.stop_deadline_s,
-        isolation=machine.placement.isolation(
-            app_jail(app.name), (_socket_mount(app.node, machine, is_writable=False),)
-        ),
+        generation="" if app.release is None else app.release.identity,
+        isolation=machine.placement.isolation(member.jail, _app_mounts(app, machine)),
+        secrets=machine.secrets.wanted(member.jail, app),
     )
+
+
+def offered_variables(app: AppSpec, realm: str, machine: MachinePaths) -> dict[str, str]:
+    """What the machine tells an app of its mesh."""
+    said = (str(machine.seen_socket(app.node)), app.node, realm)
+    return dict(zip(OFFERED, said, strict=True))
+
+
+def split_environment(
+    app: AppSpec, realm: str, machine: MachinePaths
+) -> tuple[dict[str, str], dict[str, Expanded]]:
+    """The variables of an app that are plain, and those that hold secrets, all expanded.
+
+    Raises ``BadExpansion``, but not for an app that was compiled.
+    """
+    expanded = expand(app.environment, offered_variables(app, realm, machine))
+    names = sorted(name for name, value in expanded.items() if isinstance(value, str))
+    texts = _in_release([str(expanded[name]) for name in names], app, machine)
+    secret: dict[str, Expanded] = {
+        name: Template(tuple(_parts_in_release(value, app, machine)))
+        for name, value in expanded.items()
+        if isinstance(value, Template)
+    }
+    return dict(zip(names, texts, strict=True)), secret
+
+
+def _parts_in_release(
+    value: Template, app: AppSpec, machine: MachinePaths
+) -> Iterator[str | SecretReference]:
+    for part in value.parts:
+        yield _in_release([part], app, machine)[0] if isinstance(part, str) else part
+
+
+def _in_release(words: Sequence[str], app: AppSpec, machine: MachinePaths) -> list[str]:
+    """The words with the folder of the app's release, as the app sees it, for ``{release}``."""
+    folder = machine.release(app)
+    if folder is None:
+        return list(words)
+    seen = str(machine.placement.seen_release(folder))
+    return [word.replace(RELEASE_WORD, seen) for word in words]
+
+
+def _app_mounts(app: AppSpec, machine: MachinePaths) -> tuple[SharedFolder, ...]:
+    socket = _socket_mount(app.node, machine, is_writable=False)
+    folder = machine.release(app)
+    if folder is None:
+        return (socket,)
+    return (socket, SharedFolder(source=str(folder), target=str(RELEASE)))
 
 
 def _missing_credentials(node: str, machine: MachinePaths) -> str:

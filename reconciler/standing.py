@@ -15,14 +15,17 @@ from jails.spec import JailState
 from reconciler.activity import Activity, Moment, Snapshot
 from reconciler.conditions import Condition, advance
 from reconciler.generations import bounded
-from reconciler.names import app_jail, node_jail, spoken
+from reconciler.names import spoken
 from reconciler.observed import World, items
+from reconciler.passage import trouble
 from reconciler.status import FetchStatus, RevisionStatus, Status, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.choice import Choice
     from reconciler.convergence import Convergence
+    from reconciler.settings import ReconcilerSettings
     from reconciler.status import ItemStatus
     from reconciler.steps import Step
 
@@ -42,6 +45,27 @@ class About:
     branch: str
     # How long a program may take to become ready.
     deadline_s: float
+
+    @classmethod
+    def of(
+        cls,
+        settings: ReconcilerSettings,
+        choice: Choice,
+        url: str,
+        *,
+        pid: int,
+        started_at: float,
+    ) -> About:
+        """What its settings say, with the runtime that was chosen and the URL as it is shown."""
+        return cls(
+            pid=pid,
+            started_at=started_at,
+            runtime=choice.name,
+            runtime_why=choice.why,
+            url=url,
+            branch=settings.repository.branch,
+            deadline_s=settings.health.deadline_s,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,18 +89,43 @@ class Standing:
     under_way: dict[str, Moment] = field(default_factory=dict)
     # Asks the webhook listener, if there is one, what became of the requests so far.
     deliveries: Callable[[], dict[str, int]] = dict
+    # Asks which jails fail again however often their step is tried.
+    hopeless: Callable[[], frozenset[str]] = frozenset
 
     # Keys of items that are gone from the repository, and stay until an operator consents.
     waiting: tuple[str, ...] = ()
     # By jail: the step that would be taken, had an operator not suspended the work.
     held: dict[str, str] = field(default_factory=dict)
-    # By key of the item, empty for the whole: the conditions of the last snapshot.
+    # By jail, empty for the whole: the conditions of the last snapshot.
     conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
+
+    @property
+    def rolled_back(self) -> tuple[str, ...]:
+        """The apps that do not run what is wanted, although it was tried: a line each."""
+        passage = self.world.passage
+        wrong = {} if passage is None else trouble(passage.standings())
+        return tuple(f"app {app}: {why}" for app, why in wrong.items())
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether some rollout has steps left towards what is wanted."""
+        return self.world.passage is not None and bool(self.world.passage.lagging)
+
+    def rollouts(self) -> tuple[str, ...]:
+        """The apps that are not yet where they are to be: a line each."""
+        passage = self.world.passage
+        if passage is None:
+            return ()
+        standings = passage.standings()
+        return tuple(
+            f"app {app}: {standings[app].phase} {standings[app].message}".rstrip()
+            for app in sorted(passage.lagging)
+        )
 
     def recall(self, status: Status | None) -> None:
         """Take over the past of the conditions from what the last reconciler showed."""
         if status is not None:
-            self.conditions = {item.key: item.conditions for item in status.items}
+            self.conditions = {item.jail: item.conditions for item in status.items}
             self.conditions[""] = status.conditions
 
     def hold(self, steps: Iterable[Step]) -> None:
@@ -94,7 +143,7 @@ class Standing:
     def with_failures(self, convergence: Convergence) -> World:
         """The world, with the steps that failed lately."""
         failures = {jail: f.reason for jail, f in convergence.step_failures.items()}
-        return replace(self.world, failures=failures)
+        return replace(self.world, failures=failures, hopeless=self.hopeless() & failures.keys())
 
     def snapshot(self, convergence: Convergence, events: Iterable[Moment], now: float) -> Snapshot:
         """How things stand at ``now``, in seconds since the epoch."""
@@ -142,7 +191,7 @@ class Standing:
 
     def _versioned(self, item: ItemStatus, convergence: Convergence) -> ItemStatus:
         """The item with the versions that are wanted and there, and what became of its step."""
-        jail = node_jail(item.name) if item.kind == "node" else app_jail(item.name)
+        jail = item.jail
         rendered, facts = self.world.rendered, self.world.found.get(jail)
         spec = rendered.jails.get(jail) if rendered is not None else None
         failure = convergence.step_failures.get(jail)
@@ -164,7 +213,7 @@ class Standing:
         is_new = self.world.rendered is None
         listed = tuple(
             replace(item, conditions=known)
-            if (known := past.get(item.key, ())) and (is_new or self._is_unasked(item))
+            if (known := past.get(item.jail, ())) and (is_new or self._is_unasked(item))
             else replace(item, conditions=advance(known, item.claims(), now))
             for item in status.items
         )
@@ -172,7 +221,7 @@ class Standing:
         if not (whole and is_new) or status.problems or status.fetch.error:
             whole = advance(whole, status.claims(), now)
         self.conditions = dict(past) if is_new else {}
-        self.conditions |= {item.key: item.conditions for item in listed}
+        self.conditions |= {item.jail: item.conditions for item in listed}
         self.conditions[""] = whole
         return replace(status, items=listed, conditions=whole)
 
@@ -191,6 +240,8 @@ class Standing:
             and not convergence.step_failures
             and not self.world.blocked
             and not self.waiting
+            and not self.rolled_back
+            and not self.is_lagging
         )
 
     def _problems(self, convergence: Convergence, world: World) -> tuple[str, ...]:
@@ -204,6 +255,7 @@ class Standing:
             lines += bounded(tuple(map(str, world.desired.told())))
         hindered = (*world.blocked.items(), *world.failures.items())
         lines += [f"{spoken(jail)}: {reason}" for jail, reason in hindered]
+        lines += self.rolled_back
         if self.waiting:
             lines.append(_waiting_line(self.waiting, convergence.goal or ""))
         unwritten = sorted(self.unwritten.items())

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from maculaos.errors import UsageError
 from reconciler.conditions import Condition, Reason, Truth, Word, with_next_move
 from reconciler.generations import Suspension
+from reconciler.names import jail_named
 from reconciler.values import STRICT
 
 if TYPE_CHECKING:
@@ -45,14 +46,17 @@ class ItemStatus:
 
     name: str
     kind: Literal["node", "app"]
-    # A word of ``jails.spec.JailState``, or absent or blocked.
+    # A word of ``jails.spec.JailState``, or absent, blocked or broken.
     state: str
-    # It runs, and answers if it is a node; the condition Ready also wants it to be as in Git.
+    # It runs, answers if it is a node, and its file is not broken; the condition Ready also wants
+    # it to be as in Git.
     ready: bool
     # Why it is not ready; a note for people if it is.
     reason: str = ""
     # Trying again cannot help.
     stalled: bool = False
+    # Its file is wrong, and it stays as it is.
+    broken: bool = False
     pid: int | None = None
     restarts: int = 0
     address: str = ""
@@ -65,12 +69,23 @@ class ItemStatus:
     # Digests of the version that is wanted and of the one that is there; empty for none.
     generation: str = ""
     applied: str = ""
+    # Which instance of the app, such as ``blue 2``; empty for the first one, and for nodes.
+    instance: str = ""
+    # How its app stands between versions, a word of ``reconciler.rollouts.deployment.Phase``;
+    # empty for one that is stable, and for nodes. Reverted: what is wanted was tried and failed.
+    rollout: str = ""
+    reverted: bool = False
     conditions: tuple[Condition, ...] = ()
 
     @property
     def key(self) -> str:
         """What programs call it: ``node/n1``."""
         return f"{self.kind}/{self.name}"
+
+    @property
+    def jail(self) -> str:
+        """The name of its jail."""
+        return jail_named(self.kind, self.name, self.instance)
 
     def claims(self) -> tuple[Condition, ...]:
         """Ready, and Reconciling and Stalled where they hold, at this moment."""
@@ -100,10 +115,12 @@ class ItemStatus:
         """Ready or not, and why: the most telling reason first."""
         causes = (
             (self.held, Reason.DRIFTED),
+            (self.broken, Reason.BROKEN),
             (self.state == "blocked", Reason.BLOCKED),
             (self.failures, Reason.STEP_FAILED),
             (self.state == "failed", Reason.RESTARTS_EXHAUSTED),
             (self.state == "backing-off", Reason.BACKING_OFF),
+            (self.reverted, Reason.REVERTED),
             (self.stalled, Reason.DEADLINE_EXCEEDED),
         )
         for holds, reason in causes:
@@ -283,7 +300,7 @@ class Status:
         elif self.is_rolled_back:
             reason = Reason.ROLLED_BACK
         elif stuck:
-            reason = Reason.BLOCKED
+            reason = Reason.BROKEN if any(item.broken for item in stuck) else Reason.BLOCKED
         else:
             return None
         message = with_next_move(reason, self._first())
@@ -375,7 +392,8 @@ def _row(item: ItemStatus) -> tuple[str, ...]:
     members = f"{item.members.alive}/{item.members.known}" if item.members else "-"
     pid = str(item.pid) if item.pid is not None else "-"
     address = item.address or "-"
-    return item.kind, item.name, item.word, item.state, address, members, pid, item.reason
+    name = f"{item.name} ({item.instance})" if item.instance else item.name
+    return item.kind, name, item.word, item.state, address, members, pid, item.reason
 
 
 def moment(at: float) -> str:

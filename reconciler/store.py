@@ -19,6 +19,7 @@ from maculaos.host.files import (
     write_atomically,
 )
 from reconciler.activity import Snapshot
+from reconciler.deployments import DEPLOYMENTS
 from reconciler.estate import INVENTORY, VERSIONS
 from reconciler.events import decode_events, encode_events
 from reconciler.generations import (
@@ -43,7 +44,7 @@ _HISTORY: Final = "history.jsonl"
 _SNAPSHOT: Final = "status.json"
 _EVENTS: Final = "events.jsonl"
 METRICS: Final = "metrics.prom"
-_FILES: Final = (_PROGRESS, _HISTORY, _SNAPSHOT, _EVENTS, METRICS, INVENTORY, VERSIONS)
+_FILES: Final = (_PROGRESS, _HISTORY, _SNAPSHOT, _EVENTS, METRICS, INVENTORY, VERSIONS, DEPLOYMENTS)
 
 
 class Store:

@@ -16,11 +16,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from maculaos.addresses import parse_address
 from maculaos.identity import NAME_PATTERN, REALM_PATTERN, check_name, check_realm
 
-# Unknown keys are errors, nothing is converted, and the text under a field describes it.
+# Unknown keys are errors, and nothing is converted. The text under a field describes it:
+# ``reconciler.specs.schema``.
 STRICT: Final[dict[str, Any]] = {
     "extra": "forbid",
     "strict": True,
-    "use_attribute_docstrings": True,
+    # Validators are built when they are first used: most commands use few of them.
+    "defer_build": True,
 }
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from jails.runtime import JailError, Runtime
 from maculaos.errors import MaculaError, UsageError
@@ -36,7 +36,7 @@ from reconciler.machine import remove_socket_folder
 from reconciler.names import kind_and_name, spoken
 from reconciler.planning import Planner, Prepared
 from reconciler.reloading import reload_node
-from reconciler.sources.following import Follower
+from reconciler.sources.following import Follower, with_git
 from reconciler.sources.git import Commit, GitSource, Revision
 from reconciler.sources.signatures import Verifier
 from reconciler.sources.trust import Untrusted
@@ -44,7 +44,6 @@ from reconciler.sources.unreachable import (
     DamagedClone,
     EmptyRepository,
     SourceUnreachable,
-    hindered,
 )
 from reconciler.specs.compilation import Compiler
 from reconciler.specs.desired import Desired, Refused
@@ -55,13 +54,9 @@ from reconciler.store import Store
 from reconciler.survey import look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from reconciler.activity import Snapshot
     from reconciler.settings import ReconcilerSettings
     from reconciler.steps import Step
-
-T = TypeVar("T")
 
 PROBLEMS_LOGGED: Final = 5
 
@@ -98,7 +93,9 @@ class Worker:
         self.tools = tools
         # Set to end the work at the next border of a step.
         self.stopping = asyncio.Event()
-        self.standing = Standing(about=self._about(pid))
+        url, now = tools.source.shown_url, tools.clock.now()
+        about = About.of(settings, tools.choice, url, pid=pid, started_at=now)
+        self.standing = Standing(about=about)
         self.chronicle = Chronicle(tools.store, tools.journal, self.standing)
         self.convergence = Convergence(
             tools.timing, tools.random, self.chronicle.recalled(), tools.clock.monotonic()
@@ -108,7 +105,9 @@ class Worker:
         self._compiled: tuple[str, Desired] | None = None
         self._commits: dict[str, Commit] = {}
         reload = partial(reload_node, settings.run_dir, tools.journal)
-        self._applier = Applier(tools.runtime, reload, tools.clock)
+        hand_over = tools.planner.supply.hand_over
+        self.standing.hopeless = tools.planner.supply.hopeless
+        self._applier = Applier(tools.runtime, reload, tools.clock, hand_over=hand_over)
 
     def snapshot(self) -> Snapshot:
         """How things stand now."""
@@ -133,7 +132,7 @@ class Worker:
         text, began = f"asking {self.tools.source.shown_url}", self._monotonic
         self.standing.begin(text, self._now)
         try:
-            tip, notice = await _with_git(self._fetch)
+            tip, notice = await with_git(self._fetch)
         except EmptyRepository as error:
             self._fetch_failed(error)
             self.convergence.fetched(None, self._monotonic)
@@ -166,9 +165,9 @@ class Worker:
         text = f"reading {short_revision(revision)}"
         self.standing.begin(text, attempted_at)
         try:
-            await _with_git(partial(self._verify, revision))
-            desired = await _with_git(partial(self._compile, revision))
-            await _with_git(partial(self.tools.source.keep, Revision(revision)))
+            await with_git(partial(self._verify, revision))
+            desired = await with_git(partial(self._compile, revision))
+            await with_git(partial(self.tools.source.keep, Revision(revision)))
         except Refused as refused:
             self._refused(revision, refused, attempted_at)
         except Untrusted as error:
@@ -224,15 +223,18 @@ class Worker:
             if not self.stopping.is_set():
                 self.convergence.interrupted(self._monotonic)
             return
-        self._settled(revision, steps, began)
+        self._settled(revision, prepared, began)
         self._record(revision, attempted_at, records)
         if records:
             await self._look()
         await self._release(prepared)
 
-    def _settled(self, revision: str, steps: tuple[Step, ...], began: float) -> None:
+    def _settled(self, revision: str, prepared: Prepared, began: float) -> None:
         """That repair was carried out to its end, well or not."""
-        self.convergence.repaired(revision, frozenset(s.name for s in steps), self._monotonic)
+        steps, now = prepared.steps, self._monotonic
+        names = frozenset(step.name for step in steps)
+        self.convergence.repaired(revision, names, now, is_whole=prepared.is_whole)
+        self.convergence.look_by(prepared.look_at(now))
         failures = self.convergence.step_failures
         self.standing.is_settled = not failures
         self.standing.hold(step for step in steps if step.name in failures)
@@ -259,6 +261,7 @@ class Worker:
             desired=prepared.desired,
             rendered=prepared.rendered,
             found=prepared.found,
+            passage=prepared.passage,
         )
         self.standing.is_settled = not prepared.steps
         self._tell_waiting(prepared.waiting)
@@ -286,12 +289,15 @@ class Worker:
         """Take ``steps``, as long as that revision is what they may lead to."""
         observer = Observer(began=self._step_began, ended=self._step_ended)
         records: list[StepRecord] = []
-        for step in steps:
-            convergence = self.convergence
-            if not convergence.may_apply(revision) or convergence.is_overtaken(self._monotonic):
-                break
+        supply, is_over = self.tools.planner.supply, partial(self._is_over, revision)
+        async for step in supply.in_turn(steps, is_over):
             records += await self._applier.apply((step,), self.stopping, observer)
         return tuple(records)
+
+    def _is_over(self, revision: str) -> bool:
+        convergence, stopping = self.convergence, self.stopping.is_set()
+        is_overtaken = convergence.is_overtaken(self._monotonic)
+        return stopping or is_overtaken or not convergence.may_apply(revision)
 
     # In a thread.
 
@@ -325,7 +331,7 @@ class Worker:
             self._commits[revision] = source.commit(Revision(revision))
         if tree.problems:
             raise Refused(tree.problems)
-        return self.tools.compiler.compile(tree.files, tree.unreadable)
+        return self.tools.compiler.compile(tree.files, tree.unreadable, tree.secrets)
 
     # What came of it.
 
@@ -412,19 +418,23 @@ class Worker:
 
     def _record(self, revision: str, attempted_at: float, records: tuple[StepRecord, ...]) -> None:
         """Put this repair into the history if it says anything new about the commit."""
+        if self.standing.is_lagging:
+            return
         failures = self.convergence.step_failures
         desired = self.standing.world.desired
         told = () if desired is None else desired.told()
         reached = Outcome.PARTIAL if told or self.standing.waiting else Outcome.APPLIED
         if self.convergence.progress.is_rollback(revision, self.convergence.tip):
             reached = Outcome.ROLLED_BACK
-        outcome = Outcome.FAILED if failures else reached
+        rolled_back = self.standing.rolled_back
+        outcome = Outcome.FAILED if failures or rolled_back else reached
         # A commit that was refused meanwhile changed nothing about the one that is repaired.
         done = [one for one in self.chronicle.history() if one.outcome is not Outcome.REFUSED]
         if not done or (done[-1].revision, done[-1].outcome) != (revision, outcome):
             steps = tuple(record.describe() for record in records)
             problems = (
                 *(f"{spoken(jail)}: {failure.reason}" for jail, failure in failures.items()),
+                *rolled_back,
                 *map(str, told),
             )
             self._remember(revision, outcome, attempted_at, problems=problems, steps=steps)
@@ -463,17 +473,6 @@ class Worker:
         self.standing.subject, self.standing.author = commit.subject, commit.author
         return commit.subject
 
-    def _about(self, pid: int) -> About:
-        return About(
-            pid=pid,
-            started_at=self._now,
-            runtime=self.tools.choice.name,
-            runtime_why=self.tools.choice.why,
-            url=self.tools.source.shown_url,
-            branch=self.tools.source.branch,
-            deadline_s=self.settings.health.deadline_s,
-        )
-
     def _note(
         self, event: str, sentence: str, level: Level = Level.INFO, /, **facts: object
     ) -> None:
@@ -489,11 +488,3 @@ class Worker:
     @property
     def _monotonic(self) -> float:
         return self.tools.clock.monotonic()
-
-
-async def _with_git(work: Callable[[], T]) -> T:
-    """Do ``work`` in a thread; a machine that has no room for it is no end of the daemon."""
-    try:
-        return await asyncio.to_thread(work)
-    except OSError as error:
-        raise hindered(error) from error

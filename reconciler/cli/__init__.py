@@ -16,6 +16,7 @@ from reconciler.cli import (
     consenting,
     hosting,
     looking,
+    rolling,
     running,
     steering,
 )
@@ -36,6 +37,7 @@ hosting.add_to(app)
 carrying.add_to(app)
 consenting.add_to(app)
 steering.add_to(app)
+rolling.add_to(app)
 asking.add_to(app)
 comparing.add_to(app)
 

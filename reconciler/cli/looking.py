@@ -143,7 +143,7 @@ def check(
     if tree.problems:
         raise Refused(tree.problems)
     settings = None if config is None else load_settings(config)
-    desired = checker_of(settings).compile(tree.files, tree.unreadable)
+    desired = checker_of(settings).compile(tree.files, tree.unreadable, tree.secrets)
     if problems := desired.all_problems():
         raise Refused(problems)
     data.print(

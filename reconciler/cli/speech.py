@@ -15,7 +15,7 @@ NOT_AS_WANTED: Final = 1
 WRONG_USE: Final = 2
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 refused, failed, unreachable or not as wanted; "
+    "Exit codes: 0 done; 1 partial, progressing, refused, failed, unreachable or not as wanted; "
     "2 wrong use: options, settings, another reconciler runs, or none."
 )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Len
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from reconciler.values import STRICT, Command, IpAddress, Maybe, Name, Port, Seconds
 
@@ -65,18 +65,23 @@ _Timeout: TypeAlias = Annotated[float, Gt(0), Le(300)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rhythm:
-    """How often a probe asks, and how many answers in a row change its mind."""
+    """How often a probe asks, and how many answers in a row change its mind.
+
+    What the keys mean is said in a way that the probes, which have them too, inherit.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    interval_s: Seconds = 5.0
-    """Time from one question to the next."""
-    timeout_s: _Timeout = 3.0
-    """How long an answer may take; not above interval_s."""
-    failures: _InARow = 3
-    """How many failures in a row make the app unhealthy."""
-    successes: _InARow = 1
-    """How many successes in a row make it healthy."""
+    interval_s: Annotated[Seconds, Field(description="Time from one question to the next.")] = 5.0
+    timeout_s: Annotated[
+        _Timeout, Field(description="How long an answer may take; not above interval_s.")
+    ] = 3.0
+    failures: Annotated[
+        _InARow, Field(description="How many failures in a row make the app unhealthy.")
+    ] = 3
+    successes: Annotated[
+        _InARow, Field(description="How many successes in a row make it healthy.")
+    ] = 1
 
     def __post_init__(self) -> None:
         if self.timeout_s > self.interval_s:

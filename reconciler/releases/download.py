@@ -23,7 +23,7 @@ from reconciler.releases.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -64,12 +64,15 @@ class Downloader:
         self._clock = clock
         self._bounds = bounds
 
-    def fetch(self, wanted: Wanted, target: Path) -> None:
+    def fetch(
+        self, wanted: Wanted, target: Path, is_given_up: Callable[[], bool] = lambda: False
+    ) -> None:
         """Bring the file to ``target``; its folder is private. Raises ``ReleaseUnavailable``.
 
         What an earlier attempt left is taken up; what cannot be of use is gone when this raises.
+        Once ``is_given_up`` it ends at the next bytes, and what came stays.
         """
-        part = Part(target)
+        part = Part(target, is_given_up)
         try:
             with part:
                 self._bring(wanted, part)
@@ -134,6 +137,8 @@ class Downloader:
         deadline = self._clock.monotonic() + self._bounds.timeout_s
         for chunk in answer.chunks:
             part.add(chunk)
+            if part.is_given_up():
+                raise ReleaseUnavailable(f"{wanted.url}: given up")
             now = self._clock.monotonic()
             if part.size > self._most(wanted):
                 part.discard()
@@ -162,8 +167,10 @@ class Downloader:
 class Part:
     """The file that is on its way to ``target``, beside it, and what is known of it."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, is_given_up: Callable[[], bool] = lambda: False) -> None:
         self._target = target
+        # Whether nobody waits for it any more.
+        self.is_given_up = is_given_up
         self._path = target.with_name(f".{target.name}.part")
         self._note = target.with_name(f".{target.name}.etag")
         self._digest = hashlib.sha256()

@@ -13,6 +13,7 @@ from reconciler.releases.download import Downloader, Wanted
 from reconciler.releases.signature import MOST_SIGNATURE_BYTES, BadSignature, SignatureCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from reconciler.releases.spec import ReleaseSpec
@@ -27,11 +28,13 @@ class Fetch:
     # Whether an archive without a signature is refused.
     is_signature_required: bool = False
 
-    def bring(self, spec: ReleaseSpec, target: Path) -> None:
+    def bring(
+        self, spec: ReleaseSpec, target: Path, is_given_up: Callable[[], bool] = lambda: False
+    ) -> None:
         """Have the archive at ``target``; raises ``ReleaseUnavailable`` or ``BadSignature``."""
         self._refuse(spec)
         wanted = Wanted(url=spec.url, sha256=spec.sha256, size=spec.size)
-        self.downloader.fetch(wanted, target)
+        self.downloader.fetch(wanted, target, is_given_up)
         if spec.signature is not None and self.signatures is not None:
             signature = self.downloader.fetch_small(spec.signature, MOST_SIGNATURE_BYTES)
             with target.open("rb") as archive:

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
-from reconciler.values import STRICT, Maybe
+from reconciler.values import STRICT, TEMPLATED, Maybe
 
 RELEASE_SCHEMES: Final = ("https", "http", "file")
 LONGEST_URL: Final = 2000
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OUTSIDE_URL: Final = re.compile(r"[^\x21-\x7e]")
+_TEMPLATE: Final = re.compile(r"\{\{.*?\}\}")
 
 
 def check_release_url(url: str) -> str:
@@ -56,7 +57,13 @@ def check_sha256(text: str) -> str:
     return text
 
 
-ReleaseUrl: TypeAlias = Annotated[str, AfterValidator(check_release_url)]
+def _check_written_url(url: str) -> str:
+    """The same, before templates are filled: what one stands for may be anything but the scheme."""
+    check_release_url(_TEMPLATE.sub("0", url))
+    return url
+
+
+ReleaseUrl: TypeAlias = Annotated[str, AfterValidator(_check_written_url), TEMPLATED]
 Sha256: TypeAlias = Annotated[str, AfterValidator(check_sha256)]
 
 

@@ -27,7 +27,7 @@ from reconciler.releases.unpacking import unpack
 from reconciler.values import LONGEST_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from reconciler.releases.fetch import Fetch
@@ -87,19 +87,26 @@ class ReleaseStore:
         """The link to the release that runs; there is none before the first."""
         return self._place(app) / LINK
 
-    def prepare(self, app: str, spec: ReleaseSpec) -> Path:
+    def holds(self, app: str, identity: str) -> bool:
+        """Whether that release is whole on the disk; raises as ``shelf`` does."""
+        return self.shelf(app).state(identity) is not None and self.path(app, identity).is_dir()
+
+    def prepare(
+        self, app: str, spec: ReleaseSpec, is_given_up: Callable[[], bool] = lambda: False
+    ) -> Path:
         """Have the release whole on the disk, and say where; it runs no sooner for that.
 
-        What is here already is not fetched again. Raises ``ReleaseUnavailable``,
-        ``BadArchive``, ``BadSignature``, or another ``UsageError``; the rest is as it was then.
+        What is here already is not fetched again. A download ends soon once ``is_given_up``.
+        Raises ``ReleaseUnavailable``, ``BadArchive``, ``BadSignature``, or another
+        ``UsageError``; the rest is as it was then.
         """
         place = self._place(app)
         final = self.path(app, spec.identity)
         with _in_words(app):
             make_private_directory(place)
-            if self.shelf(app).state(spec.identity) is not None and final.is_dir():
+            if self.holds(app, spec.identity):
                 return final
-            self._bring(spec, place, final)
+            self._bring(spec, place, final, is_given_up)
             self._save(app, self.shelf(app).unpack(spec.identity))
         return final
 
@@ -183,13 +190,15 @@ class ReleaseStore:
             raise UsageError(f"{app!r} cannot name an app")
         return self._folder / app
 
-    def _bring(self, spec: ReleaseSpec, place: Path, final: Path) -> None:
+    def _bring(
+        self, spec: ReleaseSpec, place: Path, final: Path, is_given_up: Callable[[], bool]
+    ) -> None:
         archive = place / f".{spec.sha256}.archive"
         staging = place / f".{spec.identity}.staging"
         _delete_tree(staging)
         _delete_parts(place, archive.name)
         try:
-            self._fetch.bring(spec, archive)
+            self._fetch.bring(spec, archive, is_given_up)
             staging.mkdir(mode=0o700)
             with archive.open("rb") as file:
                 unpack(file, staging, self._budget, spec.strip)

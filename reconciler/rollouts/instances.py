@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from maculaos.identity import check_name
-from reconciler.names import app_jail
 from reconciler.rollouts.spec import MOST_INSTANCES
 from reconciler.values import LONGEST_NAME
 
@@ -66,7 +65,7 @@ def instance_jail(app: str, instance: Instance) -> str:
     if len(app) > LONGEST_NAME:
         raise ValueError(f"{app!r} has more than {LONGEST_NAME} characters")
     if instance == FIRST:
-        return app_jail(app)
+        return f"{_FIRST_PREFIX}{app}"
     return f"{_LETTERS[instance.colour]}{instance.index}-{app}"
 
 

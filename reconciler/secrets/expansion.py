@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_VALUE: Final = 65_536
+# What every machine offers to the environment of an app.
+OFFERED: Final = ("MACULA_SOCKET", "MACULA_NODE", "MACULA_REALM")
 
 _MENTION: Final = re.compile(r"\$(?:(\$)|\{([^}]*)\})")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -25,6 +27,11 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 class BadExpansion(ValueError):
     """A variable cannot be expanded; the words are for who wrote it."""
+
+    def __init__(self, variable: str, why: str) -> None:
+        super().__init__(why)
+        # One of those that it is about.
+        self.variable = variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +57,21 @@ def expand(
     Raises ``BadExpansion`` for a name that nobody defines, a cycle, or a value of more than
     ``LONGEST_VALUE`` characters.
     """
+    plain = {name: value for name, value in environment.items() if _is_plain(value)}
+    if len(plain) == len(environment):
+        return {name: str(value) for name, value in plain.items()}
     done: dict[str, tuple[str | SecretReference, ...]] = {}
     for name in _in_order(environment):
         value = environment[name]
         parts = (value,) if isinstance(value, SecretReference) else _put(name, value, done, machine)
         if sum(len(part) for part in parts if isinstance(part, str)) > LONGEST_VALUE:
-            raise BadExpansion(f"{name} expands to more than {LONGEST_VALUE} characters")
+            raise BadExpansion(name, f"{name} expands to more than {LONGEST_VALUE} characters")
         done[name] = parts
     return {name: _joined(done[name]) for name in environment}
+
+
+def _is_plain(value: str | SecretReference) -> bool:
+    return isinstance(value, str) and "$" not in value and len(value) <= LONGEST_VALUE
 
 
 def _in_order(environment: Mapping[str, str | SecretReference]) -> tuple[str, ...]:
@@ -70,7 +84,8 @@ def _in_order(environment: Mapping[str, str | SecretReference]) -> tuple[str, ..
         return tuple(TopologicalSorter(mentions).static_order())
     except CycleError as error:
         cycle = " -> ".join(reversed(error.args[1]))
-        raise BadExpansion(f"the variables go round in a circle: {cycle}") from None
+        first: str = error.args[1][0]
+        raise BadExpansion(first, f"the variables go round in a circle: {cycle}") from None
 
 
 def _mentioned(name: str, value: str | SecretReference) -> list[str]:
@@ -79,7 +94,8 @@ def _mentioned(name: str, value: str | SecretReference) -> list[str]:
     mentioned = [match[2] for match in _MENTION.finditer(value) if match[1] is None]
     for each in mentioned:
         if _NAME.fullmatch(each) is None:
-            raise BadExpansion(f"{name} mentions ${{{each}}}: a name has letters, digits and _")
+            what = f"{name} mentions ${{{each}}}: a name has letters, digits and _"
+            raise BadExpansion(name, what)
     return mentioned
 
 
@@ -101,7 +117,7 @@ def _put(
         elif match[2] in machine:
             parts.append(machine[match[2]])
         else:
-            raise BadExpansion(f"{name} mentions ${{{match[2]}}}, which nobody defines")
+            raise BadExpansion(name, f"{name} mentions ${{{match[2]}}}, which nobody defines")
     return (*parts, value[end:])
 
 

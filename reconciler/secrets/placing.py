@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-FOLDER: Final = "secrets"
+# A name that no node has: the folders of their sockets lie beside it.
+FOLDER: Final = ".secrets"
 
 
 class SecretPlaces:
-    """The files below ``run_dir/secrets``, by jail."""
+    """The files below ``run_dir/.secrets``, by jail."""
 
     def __init__(self, run_dir: Path, *, allow_disk: bool) -> None:
         self._folder = run_dir / FOLDER

@@ -7,13 +7,17 @@ database.password}`` is one value of a SOPS file. The name says which of both it
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
 
 from annotated_types import Len
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Discriminator, Tag
 
-from reconciler.values import STRICT, Maybe, Word
+from reconciler.releases.spec import Sha256
+from reconciler.values import STRICT, Maybe, TemplatedWord, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 AGE_SUFFIX: Final = ".age"
 SOPS_SUFFIXES: Final = (".sops.yaml", ".sops.yml", ".sops.json")
@@ -52,6 +56,8 @@ class SecretReference:
     """An encrypted file of the repository: NAME.age, NAME.sops.yaml or NAME.sops.json."""
     key: Maybe[SecretKey] = None
     """Of a SOPS file, the value: keys joined by dots. An age file is taken as a whole."""
+    sha256: Maybe[Sha256] = None
+    """The SHA-256 of the encrypted file; taken from the commit, where it is not said."""
 
     def __post_init__(self) -> None:
         if self.is_sops and self.key is None:
@@ -68,5 +74,43 @@ class SecretReference:
         return self.secret if self.key is None else f"{self.secret}#{self.key}"
 
 
-Value: TypeAlias = Word | SecretReference
-Environment: TypeAlias = Annotated[dict[str, Value], Len(0, 256)]
+def _form_of(value: Any) -> str:
+    return "reference" if isinstance(value, (dict, SecretReference)) else "text"
+
+
+# Told apart by its form, so that what is wrong with one is not said of the other as well.
+Value: TypeAlias = Annotated[
+    Annotated[TemplatedWord, Tag("text")] | Annotated[SecretReference, Tag("reference")],
+    Discriminator(_form_of),
+]
+Environment: TypeAlias = Annotated[dict[Variable, Value], Len(0, 256)]
+
+
+def is_secret_file(path: str) -> bool:
+    """Whether ``path`` can name an encrypted file of a repository."""
+    try:
+        check_secret_file(path)
+    except ValueError:
+        return False
+    return True
+
+
+def references_in(environment: Mapping[str, str | SecretReference]) -> dict[str, SecretReference]:
+    """The secrets of an environment, by variable."""
+    found = environment.items()
+    return {name: value for name, value in found if isinstance(value, SecretReference)}
+
+
+def sealed(
+    environment: Mapping[str, str | SecretReference], digests: Mapping[str, str]
+) -> dict[str, str | SecretReference]:
+    """The environment with each secret bound to the file that a commit has at its path.
+
+    ``digests`` are the SHA-256 of the encrypted files, by path.
+    """
+    return {
+        name: value
+        if isinstance(value, str) or value.secret not in digests
+        else replace(value, sha256=digests[value.secret])
+        for name, value in environment.items()
+    }

@@ -139,6 +139,11 @@ class Clone:
             found += _parse_listing(below.output)
         return found
 
+    def entries_at(self, revision: Revision, paths: Sequence[str]) -> list[Listed]:
+        """What lies at exactly these paths of that commit; what is not there is left out."""
+        found = self.local("ls-tree", "-z", checked(revision), "--", *paths)
+        return _parse_listing(found.output)
+
     def is_partial(self) -> bool:
         """Whether contents may lack because a remote was asked to leave them out."""
         return self.attempt("config", "--get-regexp", r"^remote\..*\.promisor$").is_ok

@@ -1,21 +1,36 @@
 """Which commit is the tip now: the remotes that are due are asked, and the newest head counts.
 
 It joins ``reconciler.sources.git`` to the roster of remotes, and says what people should know: that
-remotes part ways, or that the history of the branch was rewritten. It blocks. Whether the tip may
-be followed is not decided here.
+remotes part ways, or that the history of the branch was rewritten. It blocks, as all work with Git
+does: ``with_git`` does that in a thread. Whether the tip may be followed is not decided here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.sources.clone import Revision
+from reconciler.sources.unreachable import hindered
 from reconciler.status import short_revision
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.sources.git import GitSource
     from reconciler.sources.remotes import Roster
     from reconciler.status import RemoteStatus
+
+
+T = TypeVar("T")
+
+
+async def with_git(work: Callable[[], T]) -> T:
+    """Do ``work`` in a thread; a machine that has no room for it is no end of the daemon."""
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise hindered(error) from error
 
 
 class Follower:

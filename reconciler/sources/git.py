@@ -30,8 +30,10 @@ from reconciler.sources.tree import (
     REGULAR_FILE,
     Tree,
     TreeLimits,
+    named_secrets,
     refused_entries,
     unreadable_entries,
+    unreadable_secrets,
 )
 from reconciler.sources.unreachable import (
     DamagedClone,
@@ -42,10 +44,11 @@ from reconciler.sources.unreachable import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
+    from maculaos.documents import Problem
     from reconciler.sources.command import Answer
 
 __all__ = ["Commit", "GitSource", "Revision"]
@@ -160,7 +163,7 @@ class GitSource:
         self.clone.keep(revision)
 
     def tree(self, revision: Revision) -> Tree:
-        """The YAML files at the top and every file in the folders of specs.
+        """The YAML files at the top, every file in the folders of specs, secrets that they name.
 
         Anything there that is no regular file of moderate size is a problem by itself.
         What a partial clone lacks of them is fetched. Raises ``DamagedClone`` if the commit
@@ -181,10 +184,31 @@ class GitSource:
         unreadable = unreadable_entries(entries, self._limits)
         taken = [one for one in listed if one.path not in unreadable]
         contents = self.clone.contents([one.sha for one in taken])
+        files = {one.path: c for one, c in zip(taken, contents, strict=True)}
+        secrets, unusable = self._secrets(revision, named_secrets(files.values()))
         return Tree(
-            files={one.path: c for one, c in zip(taken, contents, strict=True)},
-            unreadable=tuple(problem for found in unreadable.values() for problem in found),
+            files=files,
+            secrets=secrets,
+            unreadable=tuple(
+                problem for found in (*unreadable.values(), *unusable.values()) for problem in found
+            ),
         )
+
+    def _secrets(
+        self, revision: Revision, paths: Sequence[str]
+    ) -> tuple[dict[str, bytes], Mapping[str, tuple[Problem, ...]]]:
+        """The encrypted files at these paths, and what keeps others from being read."""
+        listed = self.clone.entries_at(revision, paths) if paths else []
+        shas = [one.sha for one in listed if one.kind == REGULAR_FILE]
+        if not listed:
+            return {}, {}
+        self._fetch_missing(revision, shas)
+        sizes = dict(zip(shas, self.clone.sizes(shas), strict=True))
+        entries = [one.entry(sizes.get(one.sha, 0)) for one in listed]
+        unreadable = unreadable_secrets(entries, self._limits)
+        taken = [one for one in listed if one.path not in unreadable]
+        contents = self.clone.contents([one.sha for one in taken])
+        return {one.path: c for one, c in zip(taken, contents, strict=True)}, unreadable
 
     def repair(self) -> None:
         """Clone again after a ``DamagedClone``; raises ``SourceUnreachable`` if that fails."""

@@ -6,11 +6,13 @@ the files is not looked at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from maculaos.documents import Problem
+from reconciler.secrets.reference import is_secret_file
 from reconciler.sources.unreachable import one_line
 from reconciler.specs.layout import SPEC_FOLDERS
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 SPEC_SUFFIXES: Final = (".yaml", ".yml")
 REGULAR_FILE: Final = "a regular file"
+# Encrypted files that the specs of one commit may name.
+SECRETS_MAX: Final = 1000
+_SECRET: Final = re.compile(rb"[A-Za-z0-9._@+/-]{1,255}\.(?:age|sops\.ya?ml|sops\.json)(?![\w.-])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,8 @@ class TreeLimits:
     files: int = 2000
     file_bytes: int = 256 * 1024
     total_bytes: int = 64 * 1024 * 1024
+    # Of one encrypted file.
+    secret_bytes: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,8 @@ class Tree:
     """The specs of one commit by path, and what cannot be read as one."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
+    # Encrypted files that specs name, wherever they lie; one that is not there is left out.
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
     # Files that are there and cannot be taken: each is broken by itself.
     unreadable: tuple[Problem, ...] = ()
     # Why nothing of the commit can be taken.
@@ -58,6 +67,29 @@ def is_spec_name(path: str) -> bool:
 def is_spec_folder(path: str) -> bool:
     """Whether a folder is read: also node/ or Apps/, to say that another name was meant."""
     return f"{path.casefold().rstrip('s')}s" in SPEC_FOLDERS
+
+
+def named_secrets(specs: Iterable[bytes]) -> tuple[str, ...]:
+    """The paths of encrypted files that these specs may name: only those are looked for."""
+    found = {match.decode() for content in specs for match in _SECRET.findall(content)}
+    return tuple(sorted(path for path in found if is_secret_file(path)))[:SECRETS_MAX]
+
+
+def unreadable_secrets(
+    entries: Iterable[Entry], limits: TreeLimits
+) -> Mapping[str, tuple[Problem, ...]]:
+    """What keeps encrypted files from being read, by path."""
+    found: dict[str, tuple[Problem, ...]] = {}
+    left = limits.total_bytes
+    for entry in entries:
+        problems = _problems_of(entry, replace(limits, file_bytes=limits.secret_bytes))
+        left -= 0 if problems else entry.size
+        if left < 0:
+            what = f"the encrypted files hold more than {limits.total_bytes} bytes together"
+            problems = [_problem(entry.path, what, "make them smaller")]
+        if problems:
+            found[entry.path] = tuple(problems)
+    return found
 
 
 def refused_entries(entries: Iterable[Entry], limits: TreeLimits) -> tuple[Problem, ...]:

@@ -17,8 +17,10 @@ from reconciler.sources.tree import (
     TreeLimits,
     is_spec_folder,
     is_spec_name,
+    named_secrets,
     refused_entries,
     unreadable_entries,
+    unreadable_secrets,
 )
 
 if TYPE_CHECKING:
@@ -36,14 +38,28 @@ def read_work_tree(folder: Path, limits: TreeLimits | None = None) -> Tree:
             return Tree(problems=problems)
         unreadable = unreadable_entries(entries, limits)
         taken = [entry.path for entry in entries if entry.path not in unreadable]
+        files = {path: (folder / path).read_bytes() for path in taken}
+        secrets = [_entry(folder, p) for p in named_secrets(files.values()) if _is_in(folder, p)]
+        unusable = unreadable_secrets(secrets, limits)
+        readable = [entry.path for entry in secrets if entry.path not in unusable]
         return Tree(
-            files={path: (folder / path).read_bytes() for path in taken},
-            unreadable=tuple(problem for found in unreadable.values() for problem in found),
+            files=files,
+            secrets={path: (folder / path).read_bytes() for path in readable},
+            unreadable=tuple(
+                problem for found in (*unreadable.values(), *unusable.values()) for problem in found
+            ),
         )
     except OSError as error:
         raise UsageError(
             f"{error.filename}: {error.strerror}", "give the folder of a work tree"
         ) from error
+
+
+def _is_in(folder: Path, path: str) -> bool:
+    """Whether something lies there, and no folder on the way is a link."""
+    inside = folder / path
+    on_the_way = [each for each in inside.parents if each.is_relative_to(folder) and each != folder]
+    return os.path.lexists(inside) and not any(each.is_symlink() for each in on_the_way)
 
 
 def _entries(folder: Path, most: int) -> Iterator[Entry]:

@@ -13,6 +13,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from maculaos.addresses import Address
+from reconciler.secrets.expansion import OFFERED, BadExpansion, expand
+from reconciler.secrets.reference import references_in
 from reconciler.specs.dependencies import circles, spoken_circle
 from reconciler.specs.layout import REALM_FILE, item_key
 from reconciler.specs.overrides import NODE_DEFAULTS
@@ -47,6 +49,44 @@ def find_problems(drafts: Mapping[str, Draft], realm: RealmSpec) -> None:
     _shared_addresses(drafts)
     _circles(drafts)
     _moves(drafts)
+
+
+def find_missing_secrets(
+    drafts: Mapping[str, Draft], there: Mapping[str, str], unreadable: Mapping[str, str]
+) -> None:
+    """Add to each app what keeps its environment from being put together on any machine.
+
+    ``there`` are the encrypted files of the commit with their SHA-256, ``unreadable`` says why
+    others are of no use.
+    """
+    for draft in drafts.values():
+        if draft.app is not None and draft.document is not None:
+            draft.problems += _unusable_secrets(draft.document, there, unreadable)
+            draft.problems += _unexpandable(draft.document)
+
+
+def _unusable_secrets(
+    document: Document[AppSpec], there: Mapping[str, str], unreadable: Mapping[str, str]
+) -> Iterator[Problem]:
+    for variable, reference in references_in(document.value.environment).items():
+        path = reference.secret
+        if path in unreadable:
+            what = f"{path} cannot be used: {unreadable[path]}"
+            yield document.problem(what, "environment", variable, "secret")
+        elif path not in there:
+            what, hint = f"there is no {path} in the repository", "commit it, encrypted"
+            yield document.problem(what, "environment", variable, "secret", hint=hint)
+        elif reference.sha256 not in {None, there[path]}:
+            what = f"{path} is another file: its SHA-256 is {there[path]}"
+            yield document.problem(what, "environment", variable, "sha256")
+
+
+def _unexpandable(document: Document[AppSpec]) -> Iterator[Problem]:
+    try:
+        expand(document.value.environment, dict.fromkeys(OFFERED, ""))
+    except BadExpansion as error:
+        hint = "see ${...} in docs/spec.md"
+        yield document.problem(str(error), "environment", error.variable, hint=hint)
 
 
 def _names(drafts: Mapping[str, Draft], kind: str) -> list[str]:

@@ -24,10 +24,11 @@ from maculaos.documents import (
     plant,
     read_document,
 )
-from reconciler.specs.between import did_you_mean, find_problems, from_afar
+from reconciler.secrets.reference import references_in, sealed
+from reconciler.specs.between import did_you_mean, find_missing_secrets, find_problems, from_afar
 from reconciler.specs.desired import Desired, Refused
 from reconciler.specs.draft import TYPES, Draft
-from reconciler.specs.items import Item, made_item
+from reconciler.specs.items import Item, ciphertexts_of, made_item
 from reconciler.specs.layers import Layer, merged, strays
 from reconciler.specs.layout import REALM_FILE, Layout, item_key, laid_out
 from reconciler.specs.spec import NodeSpec, RealmSpec, settled
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 MAX_SPECS: Final = 2000
 # Parsed files that are kept until the next commit, by what they hold as text.
 REMEMBERED_BYTES_MAX: Final = 8 * 1024 * 1024
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def compile_tree(
@@ -90,13 +92,20 @@ class Compiler:
         self._filler = filler
         self._before = _Memory()
 
-    def compile(self, files: Mapping[str, bytes], unreadable: Iterable[Problem] = ()) -> Desired:
+    def compile(
+        self,
+        files: Mapping[str, bytes],
+        unreadable: Iterable[Problem] = (),
+        secrets: Mapping[str, bytes] = _NONE,
+    ) -> Desired:
         """What ``files``, given by path with ``/``, want of the machine.
 
-        ``unreadable`` are files that are there and could not even be taken, by their problems.
+        ``unreadable`` are files that are there and could not even be taken, by their problems;
+        ``secrets`` the encrypted files that specs name, by path.
         Raises ``Refused`` if there is no realm that can be read, or if there are too many specs.
         """
         attempt = _Attempt(files, {p.path: p for p in unreadable}, self._machine, self._before)
+        attempt.seal(secrets)
         attempt.draft()
         attempt.place()
         attempt.fill(self._filler)
@@ -126,10 +135,19 @@ class _Attempt:
         self._digests: dict[str, bytes] = {}
         # What each draft was made of: equal means that its document is the same.
         self._sources: dict[str, Any] = {}
+        # By path and by what they hold, the encrypted files.
+        self._secrets: dict[str, str] = {}
+        self._ciphertexts: dict[str, bytes] = {}
         _bounded(self._layout)
         self._realm = self._read_realm()
         realm = self._realm
         self._realm_names = json.dumps([realm.name, *sorted(realm.vars.items())])
+
+    def seal(self, secrets: Mapping[str, bytes]) -> None:
+        """These encrypted files are there."""
+        for path, content in secrets.items():
+            digest = hashlib.sha256(content).hexdigest()
+            self._secrets[path], self._ciphertexts[digest] = digest, content
 
     def _read_realm(self) -> RealmSpec:
         problems = list(self._layout.problems)
@@ -301,6 +319,8 @@ class _Attempt:
         for draft in self._drafts.values():
             self._check(draft)
         find_problems(self._drafts, self._realm)
+        why = {path: problem.what for path, problem in self._unreadable.items()}
+        find_missing_secrets(self._drafts, self._secrets, why)
 
     def _check(self, draft: Draft) -> None:
         if draft.tree is None or draft.problems:
@@ -341,14 +361,25 @@ class _Attempt:
             tuple(sorted(set(self._layout.problems))),
             MappingProxyType(moved),
             MappingProxyType(elsewhere),
+            self._needed(items.values()),
         )
+
+    def _needed(self, items: Iterable[Item]) -> Mapping[str, bytes]:
+        """The encrypted files that these items need, by digest."""
+        digests = {digest for item in items for digest in ciphertexts_of(item.spec)}
+        return MappingProxyType({digest: self._ciphertexts[digest] for digest in sorted(digests)})
+
+    def _sealed(self, spec: AppSpec) -> AppSpec:
+        return replace(spec, environment=sealed(spec.environment, self._secrets))
 
     def _item(self, key: str, spec: NodeSpec | AppSpec, peers: Mapping[str, str]) -> Item:
         if isinstance(spec, NodeSpec):
             return made_item(settled(_with_peers(spec, peers), self._realm), self._realm.name)
-        # An app's item depends on nothing else, so the one of the last commit will do.
+        # Without secrets it depends on nothing else, so the one of the last commit will do.
         known = self._before.items.get(key)
-        if known is None or known[0] is not spec or known[1].realm != self._realm.name:
+        if references_in(spec.environment):
+            known = (spec, made_item(self._sealed(spec), self._realm.name))
+        elif known is None or known[0] is not spec or known[1].realm != self._realm.name:
             known = (spec, made_item(spec, self._realm.name))
         self.memory.items[key] = known
         return known[1]

@@ -50,6 +50,8 @@ class Desired:
     moved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     # Problems of items of other machines: for who checks a repository.
     elsewhere: Mapping[str, tuple[Problem, ...]] = field(default_factory=_nothing)
+    # The encrypted files that items need, by SHA-256, as far as the commit has them.
+    secrets: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     @classmethod
     def of(

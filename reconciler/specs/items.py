@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import TypeAdapter, ValidationError
 
 from maculaos.errors import UsageError
+from reconciler.secrets.reference import references_in
 from reconciler.specs.layout import Kind, item_key
 from reconciler.specs.spec import AnySpec, AppSpec, NodeSpec
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ITEM_VERSION: Final = 1
 ITEM_BYTES_MAX: Final = 4 * 1024 * 1024
 _KEYS: Final = frozenset({"version", "kind", "name", "realm", "path", "digest", "spec"})
+_OUTSIDE: Final = frozenset({"name", "instances", "strategy", "health", "depends_on"})
 _ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "node": TypeAdapter(NodeSpec),
     "app": TypeAdapter(AppSpec),
@@ -61,6 +63,24 @@ def made_item(spec: AnySpec, realm: str) -> Item:
         digest=_digest(kind, realm, _plain(kind, bare)),
         path=f"{kind}s/{spec.name}.yaml",
     )
+
+
+def ciphertexts_of(spec: AnySpec) -> frozenset[str]:
+    """The SHA-256 of the encrypted files that a spec of an item needs."""
+    if isinstance(spec, NodeSpec):
+        return frozenset()
+    found = references_in(spec.environment).values()
+    return frozenset(each.sha256 for each in found if each.sha256 is not None)
+
+
+def version_of(item: Item) -> str:
+    """The digest of what an app's program is started with: its version.
+
+    What the app is called, how many there are, and how it is replaced, ordered and judged is
+    left out.
+    """
+    spec = {key: said for key, said in _plain(item.kind, item.spec).items() if key not in _OUTSIDE}
+    return _digest(item.kind, item.realm, spec)
 
 
 def encode_item(item: Item) -> bytes:

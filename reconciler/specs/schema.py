@@ -6,20 +6,26 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.specs.overrides import NODE_DEFAULTS
 from reconciler.specs.spec import AppSpec, NodeSpec, RealmSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pydantic_core import core_schema
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Final[Mapping[str, type]] = MappingProxyType(
@@ -29,17 +35,26 @@ KINDS: Final[Mapping[str, type]] = MappingProxyType(
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "defaults": "Defaults",
+        "exec": "ExecProbe",
+        "health": "Health",
+        "http": "HttpProbe",
         "listen": "Listen",
         "swim": "SwimOverrides",
         "link": "LinkOverrides",
         "limits": "LimitOverrides",
+        "mesh": "MeshProbe",
+        "release": "ReleaseSpec",
         "restart": "RestartRule",
+        "secret": "SecretReference",
+        "strategy": "Strategy",
         "targets": "Targets",
+        "tcp": "TcpProbe",
     }
 )
 _WORDS: Final = MappingProxyType(
     {
         "string": "text",
+        "boolean": "`true` or `false`",
         "integer": "whole number",
         "number": "number",
         "array": "list of text",
@@ -91,9 +106,37 @@ def _between_marks(name: str, table: str) -> str:
 
 
 def _schema(kind: str, of: type) -> Schema:
-    made = _tidy(TypeAdapter(of).json_schema())
+    made = _tidy(TypeAdapter(of).json_schema(schema_generator=_Documented))
     title = f"MaculaOS {kind} spec, version 1"
     return {"$schema": DRAFT, **cast("Schema", made), "title": title}
+
+
+class _Documented(GenerateJsonSchema):
+    """Takes the text under each field for its description.
+
+    pydantic would do so itself, and read the sources whenever a type is first used: a good part of
+    what a short command takes.
+    """
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> dict[str, Any]:
+        made = super().dataclass_schema(schema)
+        for name, text in _texts_under_fields(schema["cls"]).items():
+            made["properties"][name]["description"] = text
+        return made
+
+
+def _texts_under_fields(of: type) -> dict[str, str]:
+    (tree,) = ast.parse(inspect.getsource(of)).body
+    lines = tree.body if isinstance(tree, ast.ClassDef) else []
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(lines)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _tidy(node: Any) -> Any:
@@ -140,6 +183,8 @@ def _type(of: Schema) -> str:
         return f"`{of['const']}`"
     if "enum" in of:
         return " or ".join(f"`{word}`" for word in of["enum"])
+    if "oneOf" in of.get("additionalProperties", ()):
+        return "mapping of text to text, or to a mapping, see [secret](#secret)" + _bounds(of)
     if "anyOf" in of.get("additionalProperties", ()):
         return "mapping of text to text, or to a list of text"
     return _WORDS[of["type"]] + _bounds(of)

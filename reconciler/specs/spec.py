@@ -13,6 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from annotated_types import Len
 
+from reconciler.probes.spec import Health
+from reconciler.releases.spec import ReleaseSpec
+from reconciler.rollouts.spec import Instances, Strategy
+from reconciler.secrets.reference import Environment
 from reconciler.specs.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides, said
 from reconciler.specs.targets import Targets
 from reconciler.values import (
@@ -26,8 +30,6 @@ from reconciler.values import (
     Port,
     Realm,
     Seconds,
-    TemplatedWord,
-    Variable,
     Vars,
     WrittenAddress,
 )
@@ -133,10 +135,18 @@ class AppSpec:
     """The node of this repository whose mesh the app uses."""
     command: Command
     """The program and its arguments, a word each; no shell reads it."""
-    environment: Annotated[dict[Variable, TemplatedWord], Len(0, 256)] = field(default_factory=dict)
-    """Variables for the program; values are text, so numbers are quoted."""
+    release: Maybe[ReleaseSpec] = None
+    """The archive that holds the program, see release."""
+    environment: Environment = field(default_factory=dict)
+    """Variables for the program: text, so numbers are quoted, or a secret, see secret."""
     depends_on: Annotated[tuple[JailedName, ...], Len(0, 100)] = ()
     """Apps that start before this one and are removed after it; its node always does."""
+    instances: Instances = 1
+    """How many times the app runs on one machine, each time in a jail of its own."""
+    strategy: Strategy = field(default_factory=Strategy)
+    """How a new version takes the place of the old one, see strategy."""
+    health: Maybe[Health] = None
+    """How to know that the app does its work, see health; that it runs, if left out."""
     targets: Maybe[Targets] = None
     """The machines that run it; those of its node if left out."""
     profiles: Profiles = ()

@@ -147,10 +147,10 @@ def test_loops_killed_at_any_moment_never_make_two_copies(yard: Yard) -> None:
         loop = yard.loop()
         if turn % 3:
             yard.eventually("it runs", yard.runs)
-        os.kill(loop, signal.SIGKILL)
+        yard.kill(loop)
         pid = yard.status().program
         if pid is not None and is_alive(pid):
-            os.kill(pid, signal.SIGKILL)
+            yard.kill(pid)
         living = [each for each in yard.said("pids") if is_alive(int(each))]
         assert len(living) <= 1
     yard.eventually("it runs", lambda: yard.runs() and is_alive(yard.program()))

@@ -269,7 +269,7 @@ def test_plain_text_is_placed_in_memory_and_nowhere_else(memory: Path) -> None:
         assert decode_secret_environment(path.read_bytes()) == {"P": value.decode(), "Q": ""}
     places.place("app-b", {"P": b"x"})
     places.keep_only({"app-b"})
-    assert [each.name for each in (memory / "secrets").iterdir()] == ["app-b"]
+    assert [each.name for each in (memory / ".secrets").iterdir()] == ["app-b"]
     with pytest.raises(UsageError):
         places.path("../x")
 
@@ -279,7 +279,7 @@ def test_a_disk_is_refused_unless_settings_say_otherwise(tmp_path: Path) -> None
         pytest.skip("temporary files are in memory here")
     with pytest.raises(UsageError, match="does not lie in memory"):
         SecretPlaces(tmp_path, allow_disk=False).place("app-a", {"P": b"x"})
-    assert list((tmp_path / "secrets").iterdir()) == []
+    assert list((tmp_path / ".secrets").iterdir()) == []
     SecretPlaces(tmp_path, allow_disk=True).place("app-a", {"P": b"x"})
 
 

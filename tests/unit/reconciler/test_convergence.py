@@ -397,3 +397,18 @@ def test_a_repair_that_was_interrupted_is_taken_up_at_once() -> None:
     one.rolled_back("0", 2.0)
     one.interrupted(2.0)
     assert one.next_action(2.0) == Repair("0")
+
+
+def test_revision_with_steps_left_to_a_rollout_is_not_applied_and_is_looked_at_in_time() -> None:
+    one = converged("a")
+    one.fetched("b", 1.0)
+    assert one.next_action(1.0) == Evaluate("b")
+    one.compiled("b", 1.0)
+    assert one.next_action(1.0) == Repair("b")
+    one.repaired("b", NOTHING, 1.0, is_whole=False)
+    one.look_by(3.0)
+    assert one.progress.last_applied == "a"
+    assert waiting(one, 2.0) == 3.0
+    assert one.next_action(3.0) == Repair("b")
+    one.repaired("b", NOTHING, 3.0)
+    assert one.progress.last_applied == "b"

@@ -164,3 +164,19 @@ def test_a_write_that_fails_anywhere_leaves_what_was_owned(tmp_path: Path, cut: 
     else:
         raise AssertionError("never reached the end")
     assert point > 2
+
+
+def test_versions_that_a_rollout_names_are_kept_over_restarts_until_it_names_them_no_more(
+    tmp_path: Path,
+) -> None:
+    estate = opened(tmp_path)
+    run(estate, desired(app("a", "old")))
+    (old,) = estate.versions()
+    tenure = estate.settle(desired(app("a", "new")))
+    estate.claim(tenure, {old})
+    later = opened(tmp_path)
+    assert old in later.versions()
+    for word, named in (("1", {old}), ("2", set[str]()), ("3", set[str]())):
+        later.claim(later.settle(desired(app("a", "new"), app("b", word))), named)
+        assert (old in opened(tmp_path).versions()) == (word != "3")
+    assert old not in opened(tmp_path).versions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,8 @@ def test_a_broken_file_comes_first() -> None:
     found = explain(STATUS, ECHO, Evidence(problems=(problem,)))
     assert found.because[0] == problem
     assert "file" in found.fix
+    told = replace(ECHO, reason=problem)
+    assert explain(STATUS, told, Evidence(problems=(problem,))).because.count(problem) == 1
 
 
 def test_explanation_survives_json() -> None:

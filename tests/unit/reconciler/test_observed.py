@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jails.spec import JailFacts, JailSpec, JailState
-from reconciler.conditions import Word
+from reconciler.conditions import Reason, Word
 from reconciler.observed import NodeHealth, World, items
 from reconciler.render import Rendered
 from reconciler.specs.compilation import compile_tree
@@ -89,6 +89,7 @@ def test_broken_item_stalls_whether_it_runs_or_not() -> None:
     broken = Rendered({}, {}, broken={"node-n1": "nodes/n1.yaml:3:8: unknown realm"})
     running = n1(RUNNING, ANSWERS, rendered=broken)
     assert (running.state, running.word) == ("running", Word.STALLED)
+    assert {claim.reason for claim in running.claims()} == {Reason.BROKEN}
     absent = n1(None, rendered=broken)
     assert (absent.state, absent.word) == ("broken", Word.STALLED)
     assert running.reason == absent.reason == "nodes/n1.yaml:3:8: unknown realm"

@@ -220,6 +220,9 @@ def test_app_learns_where_its_mesh_is() -> None:
         "MACULA_SOCKET": "/run/macula/n2/control.sock",
         "MACULA_NODE": "n2",
         "MACULA_REALM": "demo",
+        "MACULA_COLOUR": "blue",
+        "MACULA_INDEX": "1",
+        "MACULA_INSTANCE": "blue-1",
     }
     assert made.restart.policy is RestartPolicy.ON_FAILURE
     assert (made.restart.base_s, made.restart.max_s, made.stop_deadline_s) == (1.0, 2.0, 3.0)

@@ -50,6 +50,7 @@ REFUSED = replace(
     problems=("nodes/n1.yaml:3:8: unknown realm 'dmo'", "nodes/n2.yaml:1:1: the file is empty"),
 )
 DOWN = replace(N1, state="backing-off", ready=False, reason="exit 1", restarts=3, pid=None)
+BROKEN = replace(N1, ready=False, stalled=True, broken=True, reason="nodes/n1.yaml:3:8: what")
 BLOCKED = replace(N1, state="blocked", ready=False, stalled=True, reason="no credentials")
 
 
@@ -89,6 +90,10 @@ def test_other_json_is_refused(change: dict[str, Any]) -> None:
             {Word.READY: (False, "NotReady"), Word.STALLED: (True, "Blocked")},
         ),
         (
+            replace(GOOD, items=(BROKEN,), problems=(BROKEN.reason,)),
+            {Word.READY: (False, "NotReady"), Word.STALLED: (True, "Broken")},
+        ),
+        (
             replace(GOOD, fetch=FetchStatus(error="nobody answers")),
             {
                 Word.READY: (False, "GitUnreachable"),
@@ -96,7 +101,7 @@ def test_other_json_is_refused(change: dict[str, Any]) -> None:
             },
         ),
     ],
-    ids=["good", "refused", "working", "down", "blocked", "unreachable"],
+    ids=["good", "refused", "working", "down", "blocked", "broken", "unreachable"],
 )
 def test_conditions_say_what_holds(status: Status, expected: dict[Word, tuple[bool, str]]) -> None:
     assert words(status) == expected
