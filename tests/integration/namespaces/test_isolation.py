@@ -297,6 +297,7 @@ def _begins(path: Path, what: bytes) -> bool:
 def test_ensure_repairs_what_kill_9_left(root: Path, whom: str) -> None:
     runtime = namespaceyard.runtime_at(root)
     runtime.ensure(jailyard.LONELY_SPEC)
+    jailyard.check_starts(root, 1)  # a kill before that would leave a start uncounted
     pid, keeper = jailyard.pid_of(root), jailyard.keeper_of(root)
     for each in {"keeper": [keeper], "program": [pid], "both": [keeper, pid]}[whom]:
         os.kill(each, signal.SIGKILL)
