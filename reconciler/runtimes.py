@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from jails.keeper.records import JailDirectory
-from jails.namespaces import abilities as namespaces
-from jails.namespaces.enclosure import EnclosureSettings
-from jails.namespaces.runtime import NamespaceRuntime, NamespaceSettings
 from jails.process import ProcessRuntime
 from jails.runtime import Runtime
 from maculaos.errors import UsageError
@@ -212,6 +209,11 @@ def private_folders(settings: ReconcilerSettings) -> tuple[Path, ...]:
 
 
 def _try_namespaces(private: tuple[Path, ...]) -> Offer:
+    # Loaded for who asks only: a command that needs no sandbox starts sooner.
+    from jails.namespaces import abilities as namespaces
+    from jails.namespaces.enclosure import EnclosureSettings
+    from jails.namespaces.runtime import NamespaceRuntime, NamespaceSettings
+
     found = namespaces.probe(SystemRunner({"PATH": namespaces.SEARCH_PATH, "LANG": "C.UTF-8"}))
     candidate = Candidate("namespaces", not found.obstacle, found.statement())
     wanted = NamespaceSettings(enclosure=EnclosureSettings(private=private))

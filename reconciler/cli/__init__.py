@@ -1,51 +1,59 @@
-"""The ``reconciler`` command: a verb per function; data on stdout, words for people on stderr."""
+"""The ``reconciler`` command: a verb per function; data on stdout, words for people on stderr.
+
+Only the module of the verb that is asked for is loaded: the start is most of a short command.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from jails.runtime import JailError
 from maculaos.documents import InvalidDocument
 from maculaos.errors import MaculaError, UsageError
-from reconciler.cli import (
-    asking,
-    carrying,
-    comparing,
-    consenting,
-    hosting,
-    looking,
-    rolling,
-    running,
-    steering,
-)
 from reconciler.cli.speech import EXIT_CODES, NOT_AS_WANTED, WRONG_USE, say
 from reconciler.sources.trust import Untrusted
 from reconciler.sources.unreachable import SourceUnreachable
 from reconciler.specs.desired import Refused
 
-app = typer.Typer(
-    help=f"Make this machine match a Git repository.\n\n{EXIT_CODES}",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-running.add_to(app)
-looking.add_to(app)
-hosting.add_to(app)
-carrying.add_to(app)
-consenting.add_to(app)
-steering.add_to(app)
-rolling.add_to(app)
-asking.add_to(app)
-comparing.add_to(app)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Which module adds which verbs, in the order of ``--help``.
+VERBS: Final[dict[str, tuple[str, ...]]] = {
+    "running": ("run", "sync", "down"),
+    "looking": ("plan", "status", "history", "check"),
+    "hosting": ("serve-git", "serve-git-shell"),
+    "carrying": ("bundle",),
+    "consenting": ("consent",),
+    "steering": ("suspend", "resume", "rollback"),
+    "rolling": ("promote", "abort", "retry", "pause-rollout", "resume-rollout"),
+    "asking": ("explain", "doctor", "events", "metrics"),
+    "comparing": ("diff",),
+}
+
+
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """The command with the verbs that ``words`` may mean: one module's, or all of them."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback(help=f"Make this machine match a Git repository.\n\n{EXIT_CODES}")(_no_options)
+    named = [module for module, verbs in VERBS.items() if words and words[0] in verbs]
+    for module in named or VERBS:
+        import_module(f"reconciler.cli.{module}").add_to(app)
+    return app
+
+
+def _no_options() -> None:
+    """The verbs have the options; with this, a single verb is a verb, too."""
 
 
 def main() -> None:
     """Run one verb; what people can mend becomes one line each, never a traceback."""
     try:
-        app()
+        app_for(sys.argv[1:])()
     except (Refused, InvalidDocument) as error:
         say([str(problem) for problem in error.problems])
         sys.exit(NOT_AS_WANTED if isinstance(error, Refused) else WRONG_USE)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from maculaos.errors import UsageError
 from reconciler.assembly import load_settings, store_of
-from reconciler.cli import app
+from reconciler.cli import app_for
 from reconciler.control import SOCKET_NAME, ask
 from reconciler.generations import Outcome
 from reconciler.sources.trust import Untrusted
@@ -122,8 +122,8 @@ def test_consent_without_a_running_reconciler_is_kept_for_it(bench: Bench) -> No
 
     asyncio.run(main())
     words = ["--config", str(bench.config)]
-    assert CliRunner().invoke(app, ["consent", "1" * 40, *words]).exit_code != 0
-    done = CliRunner().invoke(app, ["consent", tips[0], *words])
+    assert CliRunner().invoke(app_for(["consent"]), ["consent", "1" * 40, *words]).exit_code != 0
+    done = CliRunner().invoke(app_for(["consent"]), ["consent", tips[0], *words])
     assert done.exit_code == 0, done.output
     asyncio.run(again())
 
@@ -160,10 +160,10 @@ def test_plan_is_refused_for_a_commit_that_would_be(bench: Bench) -> None:
     bench.configure(trust={"allowed_signers": "allowed_signers"})
     bench.upstream.commit(TWO_NODES)
     words = ["plan", "--json", "--config", str(bench.config)]
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(app_for(words), words)
     assert isinstance(done.exception, Untrusted)
     revision = sign(bench.upstream, ann)
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(app_for(words), words)
     assert done.exit_code == 0, done.exception
     assert json.loads(done.stdout)["revision"] == revision
 
@@ -173,7 +173,7 @@ def test_check_says_what_is_wrong_with_the_lists(bench: Bench) -> None:
     bench.configure(trust={"allowed_signers": "gone"})
     bench.upstream.commit(TWO_NODES)
     words = ["check", str(bench.upstream.work), "--config", str(bench.config)]
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(app_for(words), words)
     assert "allowed_signers" in str(done.exception)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli import app
+from reconciler.cli import app_for
 from reconciler.conditions import NEXT_MOVES, Condition, Reason, Truth, Word, advance
 
 conditions = st.builds(
@@ -54,7 +54,7 @@ def test_no_transition_lies_in_the_future_after_the_clock_went_back() -> None:
 
 
 def test_next_moves_name_verbs_that_exist() -> None:
-    verbs = {one.callback.__name__ for one in app.registered_commands if one.callback}
+    verbs = {one.callback.__name__ for one in app_for(()).registered_commands if one.callback}
     for move in NEXT_MOVES.values():
         for said in move.split("reconciler ")[1:]:
             assert said.split()[0].rstrip(";") in verbs
