@@ -30,7 +30,7 @@ def read_settings(path: Path) -> NodeSettings:
     document = read_document(_read(path), str(path), NodeSettings)
     _check_listen(document)
     settings, folder = document.value, path.absolute().parent
-    files = settings.credentials
+    files, remembered = settings.credentials, settings.discovery.remembered
     return dataclasses.replace(
         settings,
         control_socket=folder / settings.control_socket,
@@ -39,6 +39,13 @@ def read_settings(path: Path) -> NodeSettings:
             certificate=folder / files.certificate,
             key=folder / files.key,
             realm_ca=folder / files.realm_ca,
+            revocations=None if files.revocations is None else folder / files.revocations,
+        ),
+        discovery=dataclasses.replace(
+            settings.discovery,
+            remembered=dataclasses.replace(
+                remembered, file=None if remembered.file is None else folder / remembered.file
+            ),
         ),
     )
 

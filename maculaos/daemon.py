@@ -21,12 +21,17 @@ from maculaos.configuration import fixed_changes, read_settings
 from maculaos.control import ControlSocket
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
+from maculaos.discovery.discovery import Discovery
+from maculaos.discovery.method import Surroundings
 from maculaos.effects import CloseClient, CloseLink, Dial, Effect, Note, Send, SendToClient
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.logbook import Level, Logbook
+from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
 from maculaos.quic.endpoint import DialFailed, Endpoint
-from maculaos.security.credentials import load_credentials
+from maculaos.security.certificates import written_moment
+from maculaos.security.records import RecordSeal
+from maculaos.security.rotation import LiveCredentials
 from maculaos.wire.frames import FrameError
 from maculaos.wire.messages import HandshakeAck, RpcCall, RpcError, RpcResult
 from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from maculaos.host.entropy import Entropy
     from maculaos.identity import Identity
     from maculaos.quic.link import Link
+    from maculaos.security.credentials import Credentials
     from maculaos.settings import ListenSettings
     from maculaos.wire.messages import Message
 
@@ -48,10 +54,12 @@ SOFTWARE: Final = f"maculaos/{__version__}"
 FLUSH_DEADLINE_S: Final = 0.5
 # How long each of the two sockets may take to close, however badly the other ends behave.
 CLOSE_DEADLINE_S: Final = 2.0
-_OWN_METHODS: Final = frozenset({"macula.reload", "macula.stop"})
+_OWN_METHODS: Final = frozenset({"macula.discovery", "macula.reload", "macula.stop"})
 _ENDINGS: Final = (CloseLink, CloseClient)
 _FLUSH_POLL_S: Final = 0.01
 _LONGEST_WAIT_S: Final = 60.0
+# How often the revocation list is looked at, and every peer's certificate with it.
+_RECHECK_S: Final = 60.0
 
 
 class Daemon:
@@ -74,7 +82,11 @@ class Daemon:
         self._armed_for = math.inf
         self._failure: Exception | None = None
         self._identity: Identity
+        self._credentials: LiveCredentials
+        self._seal: RecordSeal
+        self._notary: Notary
         self._node: Node
+        self._discovery: Discovery
         self._endpoint: Endpoint
         self._control: ControlSocket
         self._tasks: asyncio.TaskGroup
@@ -89,9 +101,13 @@ class Daemon:
         try:
             with self._signals():
                 async with asyncio.TaskGroup() as self._tasks:
-                    timer = self._tasks.create_task(self._keep_time())
+                    timers = [
+                        self._tasks.create_task(each)
+                        for each in (self._keep_time(), self._keep_trust(), self._discovery.run())
+                    ]
                     await self._serve()
-                    timer.cancel()
+                    for timer in timers:
+                        timer.cancel()
                     for dial in self._dials:
                         dial.cancel()
         finally:
@@ -104,15 +120,18 @@ class Daemon:
 
     async def _open(self) -> None:
         settings, now = self._settings, self._clock.monotonic()
-        credentials = load_credentials(
-            settings.credentials, settings.name, settings.realm, self._clock.now()
-        )
+        self._credentials = LiveCredentials(settings, self._clock.now())
+        credentials = self._credentials.current
         self._identity = credentials.identity
         # Before the port: "already running" says more than "port in use".
         check_path(settings.control_socket)
         _check_listen(settings.listen)
         refuse_if_running(settings.control_socket)
-        self._node = Node(self._identity, settings, self._rng, now, SOFTWARE)
+        self._seal = seal = RecordSeal(lambda: self._credentials.current, self._clock.now)
+        self._notary = Notary(settings.realm, seal.credential, seal.sign, seal.verify)
+        self._node = Node(self._identity, settings, self._notary, self._rng, now, SOFTWARE)
+        self._node.set_wall_clock(self._clock.now(), now)
+        self._discovery = Discovery(self._surroundings(), self, self._log)
         self._endpoint = await Endpoint.open(settings, credentials, self, self._clock)
         try:
             self._control = await ControlSocket.open(
@@ -121,6 +140,11 @@ class Daemon:
         except BaseException:
             await self._endpoint.close("the node could not start")
             raise
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            identity=self._identity, settings=self._settings, clock=self._clock, rng=self._rng
+        )
 
     def _ack(self) -> HandshakeAck:
         own, addresses = self._identity, self._settings.listen.advertised
@@ -187,6 +211,9 @@ class Daemon:
             life=link.peer_life,
         )
         self._feed(lambda now: self._node.link_up(link.number, link.peer, introduction, now))
+        dialled = () if link.dialled is None else (link.dialled,)
+        found_at = (*dialled, *link.peer_addresses)
+        self._discovery.link_up(link.number, link.peer.node_id, found_at)
 
     def message_received(self, link: Link, message: Message) -> None:
         """See ``LinkObserver.message_received``."""
@@ -195,7 +222,14 @@ class Daemon:
     def link_down(self, link: Link, reason: str) -> None:
         """See ``LinkObserver.link_down``."""
         if self._links.pop(link.number, None) is not None:
-            self._feed(lambda now: self._node.link_down(link.number, reason, now))
+            self._discovery.link_down(link.number)
+            is_lost = link.ended is None or not link.ended.is_spare
+            self._feed(lambda now: self._node.link_down(link.number, reason, now, is_lost=is_lost))
+
+    def discovered(self, source: str, addresses: tuple[str, ...]) -> None:
+        """See ``Finder.discovered``."""
+        if hasattr(self._node, "discovered"):
+            self._feed(lambda now: self._node.discovered(source, addresses, now))
 
     # Then from clients, see ``ControlObserver``.
 
@@ -245,6 +279,42 @@ class Daemon:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait_s, _LONGEST_WAIT_S)):
                     await self._timer_moved.wait()
+
+    async def _keep_trust(self) -> None:
+        while True:
+            await asyncio.sleep(_RECHECK_S)
+            self._recheck()
+
+    def _recheck(self) -> None:
+        """Take a newer revocation list, and let go of whoever is not believed any more."""
+        # Clocks are set, too: records are judged by the one of now.
+        self._node.set_wall_clock(self._clock.now(), self._clock.monotonic())
+        try:
+            changed = self._credentials.poll()
+        except UsageError as error:
+            self._log.note("revocations_refused", Level.WARNING, error=error)
+        else:
+            if changed is not None:
+                self._adopt(changed)
+        self._endpoint.recheck()
+        if self._credentials.tells_overdue(self._clock.now()):
+            self._log.note(
+                "revocations_overdue",
+                Level.WARNING,
+                list=self._credentials.current.revoked.number,
+                hint="copy a newer realm.crl from the realm's authority",
+            )
+
+    def _adopt(self, credentials: Credentials) -> None:
+        """Prove and believe by these from now on; links that are up stay, if they may."""
+        self._notary.credential = self._seal.credential
+        self._endpoint.renew(credentials)
+        self._log.note(
+            "credentials_renewed",
+            not_after=written_moment(credentials.certificate.not_valid_after_utc),
+            revocations=credentials.revoked.number,
+            links_closed=self._endpoint.recheck(),
+        )
 
     # What the node wants done.
 
@@ -316,27 +386,44 @@ class Daemon:
                 "client_events_dropped": self._control.events_dropped,
                 "handshakes_refused": dict(self._endpoint.refused),
                 "send_errors": dict(self._endpoint.send_errors),
+                "not_carried": dict(self._endpoint.counts),
             }
         return SendToClient(effect.client, RpcResult(effect.message.call, encode_value(stats)))
 
     def _do(self, method: str) -> Value:
         if method == "macula.reload":
             return {"peers": list(self.reload())}
+        if method == "macula.discovery":
+            return self._describe_discovery()
         self.stop("a client asked for it")
         return None
 
+    def _describe_discovery(self) -> list[Value]:
+        static: Value = {
+            "source": "static",
+            "state": "on",
+            "addresses": list(self._settings.peers),
+            "last_result_s": None,
+            "error": None,
+        }
+        return [static, *self._discovery.describe()]
+
     def reload(self) -> tuple[str, ...]:
-        """Read the configuration again and return the peers that are now looked for.
+        """Read the configuration and the credentials again; return the peers now looked for.
 
         Raises ``UsageError`` or ``InvalidDocument``, and changes nothing then: for a file that
-        is wrong, and for a setting that a running node cannot change.
+        is wrong, and for a setting or a key that a running node cannot change.
         """
         wanted = read_settings(self._path)
         fixed = fixed_changes(self._settings, wanted)
         if fixed:
             what = f"{', '.join(fixed)} cannot change while the node runs"
             raise UsageError(what, f"restart the node to change {fixed[0]}")
+        held = self._credentials.current
+        renewed = self._credentials.reload(self._clock.now())
         self._settings = wanted
+        if (renewed.certificate, renewed.revoked) != (held.certificate, held.revoked):
+            self._adopt(renewed)
         self._feed(lambda now: self._node.set_peers(wanted.peers, now))
         self._log.note("reloaded", peers=",".join(wanted.peers) or "none")
         return wanted.peers
@@ -364,6 +451,6 @@ def _check_listen(listen: ListenSettings) -> None:
 def _queued(link: Link, effect: Send) -> bool:
     """Whether the link took the message; one that fits no frame is lost, and the node is not."""
     try:
-        return link.send(effect.message, effect.stream)
+        return link.send(effect.message, effect.stream, effect.carriage)
     except FrameError:
         return False

@@ -7,6 +7,7 @@ socket; both are numbers that the shell hands out and never uses again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from maculaos.wire.messages import Message
@@ -20,6 +21,16 @@ class Dial:
     address: str
 
 
+class Carriage(Enum):
+    """How a message travels on its link."""
+
+    #: On a stream: it arrives whole, once and in order, however late.
+    STREAM = "stream"
+    #: In a datagram, now or never, before whatever waits on streams. One that fits none goes on
+    #: the stream that was named.
+    DATAGRAM = "datagram"
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Put ``message`` on the queue of that link."""
@@ -27,6 +38,7 @@ class Send:
     link: int
     message: Message
     stream: StreamClass
+    carriage: Carriage = Carriage.STREAM
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,23 @@
     AWAITING_ACK        HANDSHAKE_ACK    yes               ESTABLISHED  release what waited
     AWAITING_*          the same         no                REFUSED      close with the cause
     AWAITING_HANDSHAKE  any other frame  -                 REFUSED      close, NOT_ALLOWED_YET
+    AWAITING_ACK        ERROR, CONTROL   -                 REFUSED      close, as the peer said
     AWAITING_ACK        other, CONTROL   -                 REFUSED      close, NOT_ALLOWED_YET
     AWAITING_ACK        other streams    -                 the same     wait, up to a bound
     AWAITING_*          (deadline)       -                 REFUSED      close, HANDSHAKE_TIMEOUT
+    any                 unknown version  -                 REFUSED      answer ERROR, close
+    AWAITING_*          unknown type     -                 REFUSED      answer ERROR, close
     ESTABLISHED         unknown type     -                 the same     answer ERROR
     ESTABLISHED         malformed        -                 REFUSED      close, MALFORMED
+    ESTABLISHED         fragment, late   -                 REFUSED      close, LIMIT_EXCEEDED
     ESTABLISHED         CLOSE            -                 REFUSED      close, as the peer said
     ESTABLISHED         any other        -                 the same     deliver
 
 The side that dialled speaks first and may say nothing more until the answer. Its peer may: streams
 have no order among each other, so its first events can overtake its answer. That is why only the
 dialler lets frames wait. The rules compare what the peer says of itself with what TLS proved; this
-module neither proves anything nor knows a connection: frames in, effects out.
+module neither proves anything nor knows a connection: frames in, effects out. The first words are
+plain; afterwards frames may be compressed and come in fragments (``wire.packing``).
 """
 
 from __future__ import annotations
@@ -39,7 +44,8 @@ from maculaos.wire.messages import (
     Message,
     decode_message,
 )
-from maculaos.wire.registry import ErrorCode, StreamClass
+from maculaos.wire.packing import Unpacker
+from maculaos.wire.registry import WIRE_VERSION, ErrorCode, StreamClass
 
 # Raised when a peer that speaks the older protocol could misunderstand the newer one.
 PROTOCOL_VERSION: Final = 1
@@ -123,6 +129,7 @@ class Session:
         self._terms = terms
         self._waiting: list[tuple[Frame, StreamClass]] = []
         self._waiting_bytes = 0
+        self._unpacker = Unpacker()
         self.state = State.AWAITING_ACK if terms.is_dialler else State.AWAITING_HANDSHAKE
 
     @property
@@ -138,7 +145,9 @@ class Session:
         return (Reply(self._greeting(Handshake), StreamClass.CONTROL),) if terms.is_dialler else ()
 
     def next_deadline(self) -> float | None:
-        """When ``advance`` has something to do; never, once the session is established."""
+        """When ``advance`` has something to do; never, once established and nothing is missing."""
+        if self.state is State.ESTABLISHED:
+            return self._unpacker.assembler.next_deadline()
         return self._terms.deadline if self.state in _EXPECTED else None
 
     def advance(self, now: float) -> tuple[SessionEffect, ...]:
@@ -146,25 +155,39 @@ class Session:
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return ()
-        return self._refuse(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not greet in time")
+        if self.state is not State.ESTABLISHED:
+            return self._refuse(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not greet in time")
+        try:
+            self._unpacker.assembler.check_time(now)
+        except FrameError as error:
+            return self._refuse(error.code, error.detail)
+        return ()
 
-    def receive(self, frame: Frame, stream: StreamClass) -> tuple[SessionEffect, ...]:
-        """Take one frame of the peer; bad frames become effects, nothing is raised."""
+    def receive(
+        self, frame: Frame, stream: StreamClass, now: float = 0.0
+    ) -> tuple[SessionEffect, ...]:
+        """Take one frame of the peer; bad frames become effects, nothing is raised.
+
+        ``now`` is on the clock of the deadline: a fragment says when the next one is due.
+        """
         if self.state is State.REFUSED:
             return ()
         if self.state is State.AWAITING_ACK and stream is not StreamClass.CONTROL:
             return self._hold(frame, stream)
         try:
-            message = decode_message(frame)
+            if self.state is not State.ESTABLISHED:
+                return self._greet(decode_message(frame), stream, now)
+            message = self._unpacker.unpack(frame, stream, now)
         except FrameError as error:
             return self._refuse_frame(error, stream)
-        if self.state is not State.ESTABLISHED:
-            return self._greet(message, stream)
-        return self._deliver(message)
+        return () if message is None else self._deliver(message)
 
     def refuse_stream(self, error: FrameError) -> tuple[SessionEffect, ...]:
         """A stream of the peer can no longer be cut into frames: the link ends."""
-        return self._refuse(error.code, error.detail)
+        refused = self._refuse(error.code, error.detail)
+        if error.code is not ErrorCode.UNSUPPORTED_VERSION:
+            return refused
+        return (_answer(error, StreamClass.CONTROL), *refused)
 
     def _greeting(self, kind: type[Handshake | HandshakeAck]) -> Handshake | HandshakeAck:
         local = self._terms.local
@@ -178,19 +201,30 @@ class Session:
             self._terms.life,
         )
 
-    def _greet(self, message: Message, stream: StreamClass) -> tuple[SessionEffect, ...]:
+    def _greet(
+        self, message: Message, stream: StreamClass, now: float
+    ) -> tuple[SessionEffect, ...]:
         expected = _EXPECTED[self.state]
+        if isinstance(message, Error) and self._terms.is_dialler:
+            return self._refuse(_known_code(message.code), f"refused: {message.detail}")
         if not isinstance(message, expected) or stream is not StreamClass.CONTROL:
             what = f"{type(message).__name__} on {stream.name} before {expected.__name__}"
             return self._refuse(ErrorCode.NOT_ALLOWED_YET, what)
         complaint = _complaint(message, self._terms.peer)
         if complaint is not None:
-            return self._refuse(complaint.code, complaint.reason)
+            return self._refuse_greeting(complaint)
         self.state = State.ESTABLISHED
         established = Established(message.addresses, message.software, message.life)
         if not self._terms.is_dialler:
             return (Reply(self._greeting(HandshakeAck), StreamClass.CONTROL), established)
-        return (established, *self._release())
+        return (established, *self._release(now))
+
+    def _refuse_greeting(self, complaint: Refuse) -> tuple[SessionEffect, ...]:
+        refused = self._refuse(complaint.code, complaint.reason)
+        if complaint.code is not ErrorCode.UNSUPPORTED_VERSION:
+            return refused
+        error = FrameError(complaint.code, complaint.reason)
+        return (_answer(error, StreamClass.CONTROL), *refused)
 
     def _hold(self, frame: Frame, stream: StreamClass) -> tuple[SessionEffect, ...]:
         self._waiting_bytes += HEADER.size + len(frame.payload)
@@ -199,9 +233,9 @@ class Session:
         self._waiting.append((frame, stream))
         return ()
 
-    def _release(self) -> tuple[SessionEffect, ...]:
+    def _release(self, now: float) -> tuple[SessionEffect, ...]:
         waiting, self._waiting = self._waiting, []
-        return tuple(effect for held in waiting for effect in self.receive(*held))
+        return tuple(effect for held in waiting for effect in self.receive(*held, now))
 
     def _deliver(self, message: Message) -> tuple[SessionEffect, ...]:
         match message:
@@ -213,11 +247,12 @@ class Session:
                 return (Deliver(message),)
 
     def _refuse_frame(self, error: FrameError, stream: StreamClass) -> tuple[SessionEffect, ...]:
-        if self.state is not State.ESTABLISHED and error.code is ErrorCode.UNKNOWN_TYPE:
-            return self._refuse(ErrorCode.NOT_ALLOWED_YET, error.detail)
-        if error.code is ErrorCode.UNKNOWN_TYPE:
-            return (Reply(Error(error.code, error.detail), stream),)
-        return self._refuse(error.code, error.detail)
+        if error.code is not ErrorCode.UNKNOWN_TYPE:
+            return self._refuse(error.code, error.detail)
+        answer = _answer(error, stream)
+        if self.state is State.ESTABLISHED:
+            return (answer,)
+        return (answer, *self._refuse(ErrorCode.NOT_ALLOWED_YET, error.detail))
 
     def _refuse(self, code: ErrorCode, reason: str) -> tuple[SessionEffect, ...]:
         self.state = State.REFUSED
@@ -228,7 +263,8 @@ class Session:
 def _complaint(greeting: Handshake | HandshakeAck, proved: Identity) -> Refuse | None:
     """The rule that ``greeting`` breaks, given what the peer's certificate proved."""
     if greeting.protocol != PROTOCOL_VERSION:
-        return Refuse(ErrorCode.UNSUPPORTED_VERSION, f"protocol {greeting.protocol}")
+        detail = f"protocol {greeting.protocol}, only {PROTOCOL_VERSION} is spoken here"
+        return Refuse(ErrorCode.UNSUPPORTED_VERSION, detail)
     if greeting.realm != proved.realm:
         return Refuse(ErrorCode.WRONG_REALM, f"not in the realm {proved.realm}")
     if greeting.node_id != proved.node_id or greeting.name != proved.name:
@@ -241,6 +277,11 @@ def _complaint(greeting: Handshake | HandshakeAck, proved: Identity) -> Refuse |
     except InvalidAddress as error:
         return Refuse(ErrorCode.MALFORMED, str(error))
     return None
+
+
+def _answer(error: FrameError, stream: StreamClass) -> Reply:
+    """What a peer is told that speaks more, or something newer, than we do."""
+    return Reply(Error(error.code, error.detail, WIRE_VERSION), stream)
 
 
 def _known_code(code: int) -> ErrorCode:

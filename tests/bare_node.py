@@ -13,7 +13,7 @@ from maculaos.node import Introduction, Node
 from maculaos.settings import LimitSettings
 from maculaos.wire.messages import Message, RpcCall, RpcResult
 from maculaos.wire.values import Value, decode_value, encode_value
-from simulation.world import REALM, settings_for
+from simulation.world import REALM, notary_of, settings_for
 
 if TYPE_CHECKING:
     from maculaos.wire.registry import ErrorCode
@@ -27,9 +27,11 @@ def identity(name: str) -> Identity:
     return Identity(REALM, NodeId(hashlib.sha256(name.encode()).digest()), name)
 
 
-def met(name: str, *, is_outbound: bool, life: int = 1) -> Introduction:
+def met(name: str, *, is_outbound: bool, life: int = 1, dialled: str | None = None) -> Introduction:
     """How a node of that name introduces itself on a new link."""
-    return Introduction(addresses=(ADDRESS[name],), is_outbound=is_outbound, life=life)
+    return Introduction(
+        addresses=(ADDRESS[name],), is_outbound=is_outbound, dialled=dialled, life=life
+    )
 
 
 def make_node(
@@ -39,7 +41,7 @@ def make_node(
     settings = settings_for(name, ADDRESS[name], peers)
     settings = replace(settings, limits=limits or LimitSettings())
     rng = random.Random(3)  # a seed replays the run
-    return Node(identity(name), settings, rng, 0.0, "test 1.0")
+    return Node(identity(name), settings, notary_of(identity(name)), rng, 0.0, "test 1.0")
 
 
 def linked_node(*peers: str, **limits: int) -> Node:

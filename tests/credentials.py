@@ -48,6 +48,12 @@ class RealmFolder:
         request = Request(name=node, days=days)
         return issue(self.authority, self.identities, request, now=moment, entropy=SystemEntropy())
 
+    def renew(self, node: str, *, days: int = 30) -> IdentityFiles:
+        """Sign the key of ``node`` once more."""
+        request = Request(name=node, days=days, is_renewal=True)
+        moment = SystemClock().now()
+        return issue(self.authority, self.identities, request, now=moment, entropy=SystemEntropy())
+
     def settings_of(self, node: str) -> CredentialSettings:
         """Where a node's configuration would say that its identity lives."""
         files = identity_files(self.identities, node)
@@ -79,6 +85,10 @@ class RealmFolder:
             control_socket=self.path / f"{node}.sock",
         )
         return replace(settings, **changes)
+
+    def with_revocations(self, settings: NodeSettings, path: Path) -> NodeSettings:
+        """``settings`` of a node that watches the revocation list at ``path``."""
+        return replace(settings, credentials=replace(settings.credentials, revocations=path))
 
 
 def make_realm(path: Path, name: str = "home") -> RealmFolder:

@@ -16,6 +16,7 @@ from maculaos.identity import Identity, NodeId
 from maculaos.node import Node
 from maculaos.settings import CredentialSettings, LimitSettings, ListenSettings, NodeSettings
 from maculaos.wire.messages import HandshakeAck
+from simulation.world import notary_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +46,7 @@ class LoneNode:
         )
         rng = random.Random(1)  # replays the run
         now = self._clock.monotonic()
-        self._node = Node(IDENTITY, self._settings, rng, now, "test")
+        self._node = Node(IDENTITY, self._settings, notary_of(IDENTITY), rng, now, "test")
         self.control: ControlSocket
 
     async def open(self) -> None:

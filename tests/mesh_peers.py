@@ -115,6 +115,7 @@ class RawPeer(Changes):
         self.quic = MutualConnection(credentials, SystemClock(), configuration=configuration)
         self.is_connected = False
         self.heard: list[Message] = []
+        self.datagrams: list[bytes] = []
         self._readers: dict[int, FrameReader] = {}
         self._credentials = credentials
         self._loop = asyncio.get_running_loop()
@@ -138,6 +139,11 @@ class RawPeer(Changes):
     def say(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
         """Write ``data`` on that stream, whatever it means."""
         self.quic.send_stream_data(stream_id, data, end_stream=end)
+        self._transmit()
+
+    def throw(self, data: bytes) -> None:
+        """Send ``data`` in a DATAGRAM frame, whatever it means."""
+        self.quic.send_datagram_frame(data)
         self._transmit()
 
     async def move(self) -> None:
@@ -187,6 +193,8 @@ class RawPeer(Changes):
     def _handle(self, event: events.QuicEvent) -> None:
         if isinstance(event, events.HandshakeCompleted):
             self.is_connected = True
+        if isinstance(event, events.DatagramFrameReceived):
+            self.datagrams.append(event.data)
         if isinstance(event, events.StreamDataReceived):
             reader = self._readers.get(event.stream_id)
             data = event.data

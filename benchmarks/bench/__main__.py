@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import reconciler
+from bench import links, reconciler
 from bench.figures import keep, show
 
-SUITES = {"reconciler": reconciler.figures}
+SUITES = {"links": links.figures, "reconciler": reconciler.figures}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from maculaos.cli import cert, mesh, node, realm
+from maculaos.cli import cert, discovery, mesh, node, realm, topology
 from maculaos.client import CallFailed, NodeUnreachable
 from maculaos.documents import InvalidDocument
 from maculaos.errors import MaculaError, UsageError
@@ -39,6 +39,8 @@ app.add_typer(realm.app, name="realm")
 app.add_typer(cert.app, name="cert")
 node.add_to(app)
 mesh.add_to(app)
+topology.add_to(app)
+discovery.add_to(app)
 
 
 def main() -> None:

@@ -1,7 +1,11 @@
-"""``macula cert``: what a certificate says. It reads certificates only, and refuses key files."""
+"""``macula cert``: what a certificate says, and a new one for the key that is there.
+
+Keys are read by ``renew`` alone, to show the authority whose they are, and never shown.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path  # noqa: TC003  # typer reads annotations at run time
@@ -12,8 +16,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from rich.console import Console
 from rich.markup import escape
 
+from maculaos.addresses import InvalidAddress, parse_address
 from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
+from maculaos.security.authority import identity_files
 from maculaos.security.certificates import (
     CertificateExpired,
     CertificateNotYetValid,
@@ -24,12 +30,15 @@ from maculaos.security.certificates import (
     realm_of_authority,
     written_moment,
 )
-from maculaos.security.credentials import read_certificate
+from maculaos.security.credentials import read_certificate, read_key
+from maculaos.security.enrolment.asking import renew as ask_to_renew
+from maculaos.security.enrolment.grant import Wanted, check_grant, install
+from maculaos.security.tokens import pin_of
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-app = typer.Typer(no_args_is_help=True, help="Look at certificates.")
+app = typer.Typer(no_args_is_help=True, help="Look at certificates, and renew them.")
 _COLOURS = {"valid": "green", "EXPIRED": "bold red", "NOT YET VALID": "bold yellow"}
 
 
@@ -45,14 +54,9 @@ class Description:
     issuer: str
     not_before: str
     not_after: str
+    serial: str
     state: str
     sha256: str
-
-
-# A callback keeps ``show`` a word of its own while it is the only command.
-@app.callback()
-def _cert() -> None:
-    pass
 
 
 @app.command()
@@ -75,6 +79,28 @@ def show(
             console.print(f"{field.replace('_', ' '):<12}{escape(text)}", style=style)
 
 
+@app.command()
+def renew(
+    folder: Annotated[Path, typer.Argument(help="The node's folder, with node.crt and node.key.")],
+    at: Annotated[str, typer.Option(help="Where macula realm serve listens, host:port.")],
+) -> None:
+    """Get a new certificate for the key that is there, before the old one expires."""
+    files = identity_files(folder.parent, folder.absolute().name)
+    try:
+        address = parse_address(at)
+        identity = identity_of(read_certificate(files.certificate))
+    except InvalidAddress as error:
+        raise UsageError(str(error), "say where with --at HOST:PORT") from error
+    except MalformedIdentity as error:
+        raise UsageError(f"{files.certificate}: {error}", "name a node's folder") from error
+    authority, key = read_certificate(files.realm_ca), read_key(files.key)
+    grant = asyncio.run(ask_to_renew(address, files))
+    check_grant(grant, Wanted(identity.name, key.public_key(), pin_of(authority)))
+    install(grant, files)
+    typer.echo(str(files.certificate))
+    typer.echo("Next: macula reload, or SIGHUP to the node; no link is lost.", err=True)
+
+
 def describe(certificate: x509.Certificate, now: float) -> Description:
     """What ``certificate`` says, at ``now`` in epoch seconds.
 
@@ -91,6 +117,7 @@ def describe(certificate: x509.Certificate, now: float) -> Description:
         issuer=certificate.issuer.rfc4514_string(),
         not_before=written_moment(certificate.not_valid_before_utc),
         not_after=written_moment(certificate.not_valid_after_utc),
+        serial=f"{certificate.serial_number:x}",
         state=_state(certificate, now),
         sha256=certificate.fingerprint(SHA256()).hex(),
     )

@@ -19,7 +19,6 @@ from maculaos.client import Event, Mesh, Value, connect
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.commands import SystemRunner
-from maculaos.topology.graph import read_topology
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +45,7 @@ TimeoutOption = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     verbs: tuple[Callable[..., None], ...] = (
-        join, members, topology, publish, subscribe, register, call, stats, ping, version, reload,
+        join, members, find, publish, subscribe, register, call, stats, ping, version, reload,
     )  # fmt: skip
     for verb in verbs:
         app.command()(verb)
@@ -57,15 +56,15 @@ def join(
     socket: SocketOption = None,
 ) -> None:
     """Let the node dial ADDRESS and join the mesh there."""
-    _ask(socket, lambda mesh: mesh.join(address))
+    ask(socket, lambda mesh: mesh.join(address))
     _tell(f"the node dials {address}; see: macula members")
 
 
 def members(socket: SocketOption = None, as_json: JsonOption = False) -> None:
     """List the members of the realm that the node knows."""
-    known = _ask(socket, lambda mesh: mesh.members())
+    known = ask(socket, lambda mesh: mesh.members())
     if as_json:
-        _print_json(known)
+        print_json(known)
         return
     table = Table("name", "health", "node id", "addresses", "link", box=None, pad_edge=False)
     for one in known:
@@ -75,27 +74,48 @@ def members(socket: SocketOption = None, as_json: JsonOption = False) -> None:
         addresses = " ".join(map(str, one.get("addresses", ())))
         row = (str(one.get("name")), health, identity, addresses, link)
         table.add_row(*map(escape, row), style=_HEALTH_COLOURS.get(health))
-    # Whoever reads from a pipe wants whole lines, not what fits a terminal.
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    _show(table)
 
 
-def topology(socket: SocketOption = None, as_json: JsonOption = False) -> None:
-    """Draw who is linked with the node."""
-    described = _ask(socket, lambda mesh: mesh.topology())
+def find(
+    node: Annotated[
+        str | None, typer.Argument(help="A member's name, or a node id in hex.")
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="Find who subscribes to this topic.")] = None,
+    method: Annotated[str | None, typer.Option(help="Find who answers this method.")] = None,
+    timeout: TimeoutOption = 10.0,
+    socket: SocketOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look up NODE and those closest to it, or who wants a topic or answers a method."""
+    found = ask(
+        socket,
+        lambda mesh: mesh.find(node, topic=topic, method=method, timeout_s=timeout),
+    )
     if as_json:
-        _print_json(described)
-    else:
-        typer.echo(read_topology(described).draw())
+        print_json(found)
+        return
+    nodes = found.get("nodes", ())
+    table = Table("name", "node id", "addresses", box=None, pad_edge=False)
+    for one in nodes:
+        addresses = " ".join(map(str, one.get("addresses", ())))
+        row = (str(one.get("name") or "-"), str(one.get("node_id"))[:8], addresses)
+        table.add_row(*map(escape, map(_printable, row)))
+    if nodes:
+        _show(table)
+    ending = "" if found.get("complete") else "; there may be more"
+    hops, asked = found.get("hops"), found.get("asked")
+    _tell(f"{len(nodes)} found: {hops} hops, {asked} nodes asked{ending}")
 
 
 def stats(socket: SocketOption = None, as_json: JsonOption = False) -> None:
     """Show the counters of the node."""
-    _print_facts(_ask(socket, lambda mesh: mesh.stats()), as_json)
+    _print_facts(ask(socket, lambda mesh: mesh.stats()), as_json)
 
 
 def reload(socket: SocketOption = None) -> None:
     """Let the node read its configuration again; only its peers may have changed."""
-    answer = _ask(socket, lambda mesh: mesh.reload())
+    answer = ask(socket, lambda mesh: mesh.reload())
     _tell(f"reloaded; peers: {', '.join(answer.get('peers', ())) or 'none'}")
 
 
@@ -103,7 +123,7 @@ def version(socket: SocketOption = None, as_json: JsonOption = False) -> None:
     """Show the version of this program and, if one is named, of the node."""
     facts: dict[str, Any] = {"macula": __version__}
     if socket is not None:
-        facts["node"] = _ask(socket, lambda mesh: mesh.version())
+        facts["node"] = ask(socket, lambda mesh: mesh.version())
     _print_facts(facts, as_json)
 
 
@@ -116,9 +136,9 @@ def ping(socket: SocketOption = None, as_json: JsonOption = False) -> None:
         await mesh.ping()
         return mesh.node_name, (clock.monotonic() - began) * 1000
 
-    name, rtt_ms = _ask(socket, measure)
+    name, rtt_ms = ask(socket, measure)
     if as_json:
-        _print_json({"name": name, "rtt_ms": round(rtt_ms, 3)})
+        print_json({"name": name, "rtt_ms": round(rtt_ms, 3)})
     else:
         typer.echo(f"{name} answered in {rtt_ms:.1f} ms")
 
@@ -135,7 +155,7 @@ def publish(
     if from_stdin == (value is not None):
         raise UsageError("publish takes a VALUE or --bytes", "give exactly one of them")
     payload = _parse(value) if value is not None else sys.stdin.buffer.read()
-    _ask(socket, lambda mesh: mesh.publish(topic, payload))
+    ask(socket, lambda mesh: mesh.publish(topic, payload))
 
 
 def subscribe(
@@ -149,7 +169,7 @@ def subscribe(
     as_json: JsonOption = False,
 ) -> None:
     """Print the events of TOPICS, one on a line, as they come."""
-    missing = _ask(socket, lambda mesh: _print_events(mesh, topics, count, timeout, as_json), wait)
+    missing = ask(socket, lambda mesh: _print_events(mesh, topics, count, timeout, as_json), wait)
     if missing:
         raise MaculaError(f"{missing} of {count} events did not come within {timeout:g} s")
 
@@ -201,7 +221,7 @@ def register(  # noqa: PLR0913  # typer takes one parameter per option
             return await asyncio.to_thread(_run_program, program, value)
         return value if echo else answer
 
-    _ask(socket, lambda mesh: _serve(mesh, method, handle), wait)
+    ask(socket, lambda mesh: _serve(mesh, method, handle), wait)
 
 
 async def _serve(mesh: Mesh, method: str, handle: Callable[[Value], Awaitable[Value]]) -> NoReturn:
@@ -228,15 +248,15 @@ def call(
 ) -> None:
     """Call METHOD anywhere in the realm and print the result as JSON (bytes as they are)."""
     given = None if value is None else _parse(value)
-    result = _ask(socket, lambda mesh: mesh.call(method, given, timeout))
+    result = ask(socket, lambda mesh: mesh.call(method, given, timeout))
     if isinstance(result, bytes):
         sys.stdout.buffer.write(result)
         sys.stdout.buffer.flush()
     else:
-        _print_json(result)
+        print_json(result)
 
 
-def _ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]], patience_s: float = 0.0) -> T:
+def ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]], patience_s: float = 0.0) -> T:
     """Connect, do ``what``, disconnect."""
     if socket is None:
         raise UsageError("no node is named", f"give --socket PATH or set {_SOCKET_VARIABLE}")
@@ -274,13 +294,14 @@ def _bytes_as_json(value: object) -> dict[str, str]:
     raise TypeError(f"a {type(value).__name__} is no JSON")
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print ``value`` for machines; bytes as base64."""
     typer.echo(json.dumps(value, indent=2, default=_bytes_as_json))
 
 
 def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     rows = _flat(facts)
     width = max((len(name) for name, _ in rows), default=0)
@@ -295,9 +316,18 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     elif isinstance(value, list):
         inner = [(str(number), item) for number, item in enumerate(value)]
     else:
-        # A name or a version that another machine said must not steer a terminal.
-        return [(name, "".join(each if each.isprintable() else "?" for each in str(value)))]
+        return [(name, _printable(str(value)))]
     return [row for key, item in inner for row in _flat(item, f"{name}.{key}" if name else key)]
+
+
+def _show(table: Table) -> None:
+    # Whoever reads from a pipe wants whole lines, not what fits a terminal.
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+
+
+def _printable(text: str) -> str:
+    """A name or a version that another machine said must not steer a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _tell(text: str) -> None:

@@ -1,4 +1,7 @@
-"""``macula realm``: make a realm, and give its nodes their identities. Keys are never shown."""
+"""``macula realm``: make a realm, give its nodes their identities, take them back.
+
+Keys are never shown. How other machines join is in ``maculaos.cli.enrolment``.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from maculaos.cli import enrolment
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
-from maculaos.security import authority
+from maculaos.security import authority, revoker
 
 app = typer.Typer(no_args_is_help=True, help="Make a realm and give its nodes their identities.")
 _people = Console(stderr=True, soft_wrap=True)
@@ -52,6 +56,29 @@ def issue(
     )
     typer.echo(str(files.certificate))
     _tell(f"The node {node} has its identity in {files.key.parent}.")
+
+
+@app.command()
+def revoke(
+    word: Annotated[
+        str, typer.Argument(metavar="[NAME|SERIAL]", help="Left out: sign the list again as it is.")
+    ] = "",
+    *,
+    realm_dir: Annotated[Path, typer.Option(help="The folder that macula realm init wrote.")],
+    days: Annotated[int, typer.Option(help="How long the list is good.")] = revoker.LIST_DAYS,
+) -> None:
+    """Take a node's certificates back: sign a revocation list that names them."""
+    now = SystemClock().now()
+    if word:
+        done = revoker.revoke(realm_dir, word, now=now, days=days)
+    else:
+        done = revoker.renew_list(realm_dir, now=now, days=days)
+    typer.echo(str(done.path))
+    _tell(f"List {done.number} has {len(done.serials)} certificates more than the last.")
+    _tell("Next: copy it to where credentials.revocations of each node says.")
+
+
+enrolment.add_to(app)
 
 
 def _tell(text: str) -> None:

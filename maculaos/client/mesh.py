@@ -123,6 +123,26 @@ class Mesh:
         """Who is linked with the node, and how."""
         return await self._facts("macula.topology")
 
+    async def find(
+        self,
+        node: str | None = None,
+        *,
+        topic: str | None = None,
+        method: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> dict[str, Any]:
+        """Look up one thing in the distributed table: ``nodes`` that were found, and what it took.
+
+        ``node`` is a name or a node id in hex, and finds the members closest to it, itself first;
+        ``topic`` finds who subscribes to it, ``method`` who answers it. Raises ``UsageError``
+        unless exactly one is given, ``CallFailed`` for a node that nobody knows.
+        """
+        asked = {"node": node, "topic": topic, "method": method}
+        wish: dict[str, Value] = {key: each for key, each in asked.items() if each is not None}
+        if len(wish) != 1:
+            raise UsageError("find takes a node, a topic or a method", "give exactly one of them")
+        return await self._facts("macula.find", wish, timeout_s)
+
     async def stats(self) -> dict[str, Any]:
         """The counters of the node."""
         return await self._facts("macula.stats")
@@ -151,8 +171,10 @@ class Mesh:
         await self._provider.close()
         await self._connection.close()
 
-    async def _facts(self, method: str) -> dict[str, Any]:
-        answer = await self.call(method)
+    async def _facts(
+        self, method: str, value: Value = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> dict[str, Any]:
+        answer = await self.call(method, value, timeout_s)
         if not isinstance(answer, dict):
             raise RemoteProtocolError(f"{method}: the node answered something else than a mapping")
         return answer

@@ -29,7 +29,7 @@ from maculaos.wire.messages import (
     decode_message,
     encode_message,
 )
-from maculaos.wire.registry import ErrorCode
+from maculaos.wire.registry import WIRE_VERSION, ErrorCode
 
 if TYPE_CHECKING:
     import socket
@@ -192,7 +192,7 @@ class _Client(asyncio.Protocol):
                     return
                 self._take(frame)
         except FrameError as error:
-            self.end(Error(error.code, error.detail), str(error))
+            self.end(Error(error.code, error.detail, WIRE_VERSION), str(error))
         if not self._transport.is_closing():
             self._hold(self._reader.pending_bytes)
 

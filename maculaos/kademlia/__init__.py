@@ -1,1 +1,4 @@
-"""XOR distance between node ids: the order in which a node lists its peers."""
+"""Kademlia: finds any node, topic or method of a realm in O(log n) requests, and keeps records.
+
+Pure: ``kademlia`` joins the parts; nothing here opens a link or reads a clock.
+"""

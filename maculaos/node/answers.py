@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from maculaos.kademlia.contact import Contact
 from maculaos.kademlia.distance import distance
+from maculaos.kademlia.requests import LookupDone, ValueFound
 from maculaos.topology.graph import Topology, Vertex
 from maculaos.wire.registry import WIRE_VERSION
 
@@ -38,12 +40,29 @@ def members(membership: Membership, links: Links) -> Value:
     return [own, *(_describe(each, is_linked=each.node_id in linked) for each in others)]
 
 
-def topology(membership: Membership, links: Links) -> Value:
-    """``macula.topology``: see ``maculaos.topology``; the nearest by XOR distance come first."""
+def topology(membership: Membership, links: Links, rings: tuple[str, int]) -> Value:
+    """``macula.topology``: see ``maculaos.topology``; the nearest by XOR distance come first.
+
+    ``rings`` is what they are made of: the realm and the degree.
+    """
     me = membership.me
     nearest = sorted(membership.members, key=lambda each: distance(me.node_id, each.node_id))
     others = tuple(_vertex(each, links.to(each.node_id) is not None) for each in nearest)
-    return Topology(_vertex(me, is_linked=False), others).to_dict()
+    return Topology(_vertex(me, is_linked=False), others, *rings).to_dict()
+
+
+def found(result: LookupDone | ValueFound, membership: Membership) -> Value:
+    """``macula.find``: the nodes that were found, the nearest first, and what it took."""
+    if isinstance(result, LookupDone):
+        contacts = result.contacts
+    else:
+        contacts = tuple(Contact(each.publisher) for each in result.records)
+    return {
+        "nodes": [_where(contact, membership) for contact in contacts],
+        "hops": result.hops,
+        "asked": result.asked,
+        "complete": result.is_complete,
+    }
 
 
 def members_by_health(membership: Membership) -> Value:
@@ -67,6 +86,17 @@ def _describe(member: Rumour, *, is_linked: bool, is_self: bool = False) -> Valu
         "addresses": list(member.addresses),
         "is_self": is_self,
         "linked": is_linked,
+    }
+
+
+def _where(contact: Contact, membership: Membership) -> Value:
+    member = membership.members.get(contact.node_id)
+    if contact.node_id == membership.me.node_id:
+        member = membership.me
+    return {
+        "node_id": contact.node_id.hex(),
+        "name": None if member is None else member.name,
+        "addresses": list(contact.addresses if member is None else member.addresses),
     }
 
 

@@ -1,8 +1,9 @@
 """Calls on their way: from a caller to one provider, and the result back.
 
 A provider among the node's own clients comes first, else a peer that announced the method, each
-in turn. A call from a peer is answered by a client of this node or not at all: it is never passed
-on, so it cannot go round in circles.
+in turn, else a member that is looked for in the distributed table and called over a path. A call
+from a member is answered by a client of this node or not at all: it is never passed on, so it
+cannot go round in circles.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.node.events import batches
+from maculaos.node.seeking import Seeking
 from maculaos.rpc.methods import OWN_PREFIX
 from maculaos.rpc.pending import Party, PendingCall, PendingCalls, Side
 from maculaos.rpc.providers import Providers
@@ -22,9 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from maculaos.identity import NodeId
+    from maculaos.kademlia.requests import ValueFound
     from maculaos.node.counters import Counters
+    from maculaos.node.directory import Directory
     from maculaos.node.links import Link, Links
+    from maculaos.node.paths import Paths
     from maculaos.settings import LimitSettings
+    from maculaos.swim.membership import Membership
 
 MAX_DEADLINE_MS: Final = 3_600_000
 # What is passed on of an error in words.
@@ -37,24 +43,51 @@ _CONTROL: Final = StreamClass.CONTROL
 class Calls:
     """Methods of clients and of peers, the calls that wait, and what follows from them."""
 
-    def __init__(self, me: NodeId, limits: LimitSettings, links: Links, counters: Counters) -> None:
-        self._me = bytes(me)
+    def __init__(
+        self,
+        membership: Membership,
+        limits: LimitSettings,
+        links: Links,
+        directory: Directory,
+        paths: Paths,
+        counters: Counters,
+    ) -> None:
+        self._me = bytes(membership.me.node_id)
+        self._members = membership.members
         self._links = links
+        self._directory = directory
+        self._paths = paths
         self._counters = counters
         self.clients = Providers(limits.subscriptions)
         # No peer alone can take what the others need.
         self.peers = Providers(2 * limits.subscriptions, share=limits.subscriptions)
         self.pending = PendingCalls(limits.pending_calls)
+        self._seeking = Seeking(directory, paths, self.peers, limits.pending_calls)
 
     def call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         """A client calls a method of an application."""
         self._counters.calls_out += 1
         origin = Party(Side.CLIENT, client)
-        provider = self._local(message.method)
-        if provider is None:
-            link = self.peers.choose(message.method)
-            provider = None if link is None else Party(Side.LINK, link)
-        return self._hand_on(origin, message, provider, self._me, now)
+        provider = self._local(message.method) or self._remote(message.method)
+        if provider is None and self._may_be_found(message):
+            if self._seeking.wait(origin, message, now):
+                return []
+            detail = "too many calls wait for a provider"
+            return [self._refuse(origin, message.call, RpcErrorCode.OVERLOADED, detail)]
+        return self._paths.bring(self._hand_on(origin, message, provider, self._me, now))
+
+    def found(self, result: ValueFound, now: float) -> list[Effect]:
+        """A search for providers ended: the calls that waited for it go on."""
+        effects: list[Effect] = []
+        for waiting in self._seeking.found(result, self._members, now):
+            message, provider = waiting.left(now), self._remote(waiting.message.method)
+            effects += self._hand_on(waiting.origin, message, provider, self._me, now)
+        return self._paths.bring(effects)
+
+    def member_gone(self, member: NodeId) -> list[Effect]:
+        """A member died or left: what went over a path to it is lost."""
+        path = self._paths.drop(member)
+        return [] if path is None else self.link_down(path)
 
     def receive(self, link: Link, message: RpcCall, now: float) -> list[Effect]:
         """A peer calls a method; who calls is what its certificate says."""
@@ -63,8 +96,8 @@ class Calls:
         if message.method.startswith(OWN_PREFIX):
             detail = f"{message.method} is answered to the node's own clients only"
             return [self._refuse(origin, message.call, RpcErrorCode.INVALID_REQUEST, detail)]
-        provider = self._local(message.method)
-        return self._hand_on(origin, message, provider, bytes(link.peer.node_id), now)
+        provider, caller = self._local(message.method), bytes(link.peer.node_id)
+        return self._paths.bring(self._hand_on(origin, message, provider, caller, now))
 
     def answer(self, provider: Party, message: RpcResult | RpcError) -> list[Effect]:
         """A provider answers; an answer that nobody waits for is counted and dropped."""
@@ -72,14 +105,7 @@ class Calls:
         if call is None:
             self._counters.results_late += 1
             return []
-        if isinstance(message, RpcResult) and len(message.payload) > MAX_VALUE_SIZE:
-            return [
-                self._refuse(call.origin, call.origin_call, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE)
-            ]
-        if isinstance(message, RpcResult):
-            self._counters.calls_answered += 1
-            return [_to(call.origin, RpcResult(call.origin_call, message.payload))]
-        return [self._refuse(call.origin, call.origin_call, message.code, message.detail)]
+        return self._paths.bring([self._answered(call, message)])
 
     def register(self, client: int, methods: tuple[str, ...]) -> list[Effect]:
         """A client offers methods; peers hear of those that are new here. Raises as providers."""
@@ -91,13 +117,15 @@ class Calls:
 
     def client_down(self, client: int) -> list[Effect]:
         """A client is gone: its callers hear so, and peers call it no more."""
+        party = Party(Side.CLIENT, client)
+        self._seeking.drop(party)
         orphaned = self._announce(RpcUnregister(self.clients.drop(client)))
-        return [*orphaned, *self._lose(Party(Side.CLIENT, client))]
+        return [*orphaned, *self._paths.bring(self._lose(party))]
 
     def link_down(self, link: int) -> list[Effect]:
         """A peer is gone: whoever waits for it hears so."""
         self.peers.drop(link)
-        return self._lose(Party(Side.LINK, link))
+        return self._paths.bring(self._lose(Party(Side.LINK, link)))
 
     def offers(self) -> Iterator[RpcRegister]:
         """What a new peer needs to know."""
@@ -106,8 +134,36 @@ class Calls:
 
     def advance(self, now: float) -> list[Effect]:
         """Tell the callers whose deadline has passed."""
+        self._seeking.advance(now)
         expired = self.pending.expire(now)
-        return [self._fail(each, RpcErrorCode.DEADLINE_EXCEEDED) for each in expired]
+        failed = [self._fail(each, RpcErrorCode.DEADLINE_EXCEEDED) for each in expired]
+        return self._paths.bring(failed)
+
+    def next_deadline(self) -> float:
+        """When ``advance`` has something to do; infinity if never."""
+        return min(self.pending.next_deadline(), self._seeking.next_deadline())
+
+    def _answered(self, call: PendingCall, message: RpcResult | RpcError) -> Effect:
+        origin, number = call.origin, call.origin_call
+        if isinstance(message, RpcError):
+            if message.code == RpcErrorCode.NO_PROVIDER and call.provider.number < 0:
+                # What was found in the table holds no more; a link would have told.
+                self.peers.drop(call.provider.number)
+            return self._refuse(origin, number, message.code, message.detail)
+        if len(message.payload) > MAX_VALUE_SIZE:
+            return self._refuse(origin, number, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE)
+        self._counters.calls_answered += 1
+        return _to(origin, RpcResult(number, message.payload))
+
+    def _may_be_found(self, message: RpcCall) -> bool:
+        """Whether to look further than the neighbours for somebody who answers that call."""
+        is_fit = 0 < message.deadline_ms <= MAX_DEADLINE_MS
+        is_fit &= len(message.payload) <= MAX_VALUE_SIZE
+        return is_fit and len(self._links) < self._members.count_present()
+
+    def _remote(self, method: str) -> Party | None:
+        number = self.peers.choose(method)
+        return None if number is None else Party(Side.LINK, number)
 
     def _local(self, method: str) -> Party | None:
         client = self.clients.choose(method)
@@ -150,6 +206,10 @@ class Calls:
     def _announce(self, message: RpcRegister | RpcUnregister) -> list[Effect]:
         if not message.methods:
             return []
+        if isinstance(message, RpcRegister):
+            self._directory.announce((), message.methods)
+        else:
+            self._directory.withdraw((), message.methods)
         return [Send(link, message, _CONTROL) for link in self._links.numbers]
 
 

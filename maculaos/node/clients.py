@@ -7,14 +7,17 @@ never send ends its connection.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from maculaos.addresses import InvalidAddress, parse_address
 from maculaos.discovery.static import TooManyPeers
 from maculaos.effects import CloseClient, Effect, SendToClient
 from maculaos.errors import RemoteProtocolError, UsageError
+from maculaos.kademlia.requests import LookupDone, ValueFound
 from maculaos.node import answers
 from maculaos.node.calls import MAX_DETAIL
+from maculaos.node.entries import node_id_from_wire
 from maculaos.node.events import refusal
 from maculaos.pubsub.interest import TooManySubscriptions
 from maculaos.pubsub.topics import InvalidTopic
@@ -36,7 +39,10 @@ from maculaos.wire.registry import ErrorCode, RpcErrorCode
 from maculaos.wire.values import Value, decode_value, encode_value
 
 if TYPE_CHECKING:
+    from maculaos.identity import NodeId
+    from maculaos.kademlia.requests import Result
     from maculaos.node.cores import Cores
+    from maculaos.swim.rumour import Rumour
 
 
 class InvalidRequest(RemoteProtocolError):
@@ -51,11 +57,15 @@ class Clients:
         self._limit = limit
         self._started_at = started_at
         self._clients: dict[int, None] = {}
+        # Searches that clients wait for: who, and under which number.
+        self._searches: dict[int, tuple[int, int]] = {}
         self._answers = {
             "macula.ping": lambda: answers.ping(cores.membership.me),
             "macula.version": lambda: answers.version(software),
             "macula.members": lambda: answers.members(cores.membership, cores.links),
-            "macula.topology": lambda: answers.topology(cores.membership, cores.links),
+            "macula.topology": lambda: answers.topology(
+                cores.membership, cores.links, cores.neighbourhood.rings
+            ),
         }
 
     def __len__(self) -> int:
@@ -73,6 +83,16 @@ class Clients:
         if self._clients.pop(client, self) is self:
             return []
         return [*self._cores.events.client_down(client), *self._cores.calls.client_down(client)]
+
+    def found(self, result: Result) -> list[Effect]:
+        """A search in the distributed table ended: whoever asked for it hears what was found."""
+        if not isinstance(result, LookupDone | ValueFound):
+            return []
+        client, call = self._searches.pop(result.number, (0, 0))
+        if client not in self._clients:
+            return []
+        answer = answers.found(result, self._cores.membership)
+        return [SendToClient(client, RpcResult(call, encode_value(answer)))]
 
     def close_all(self) -> list[Effect]:
         """The node goes away."""
@@ -119,6 +139,8 @@ class Clients:
     def _call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         if not message.method.startswith(OWN_PREFIX):
             return self._cores.calls.call(client, message, now)
+        if message.method == "macula.find":
+            return self._find(client, message, now)
         try:
             answer, effects = self._answer(message, now)
             result = RpcResult(message.call, encode_value(answer))
@@ -127,6 +149,41 @@ class Clients:
             invalid = RpcError(message.call, RpcErrorCode.INVALID_REQUEST, detail)
             return [SendToClient(client, invalid)]
         return [SendToClient(client, result), *effects]
+
+    def _find(self, client: int, message: RpcCall, now: float) -> list[Effect]:
+        """Search the distributed table; ``found`` answers."""
+        try:
+            number = self._search(decode_value(message.payload), now)
+        except RemoteProtocolError as error:
+            detail = str(error)[:MAX_DETAIL]
+            invalid = RpcError(message.call, RpcErrorCode.INVALID_REQUEST, detail)
+            return [SendToClient(client, invalid)]
+        self._searches[number] = (client, message.call)
+        return []
+
+    def _search(self, wish: Value, now: float) -> int:
+        """Begin the search that a client wishes; raises ``InvalidRequest``."""
+        directory = self._cores.directory
+        match wish:
+            case {"node": str(name)}:
+                return directory.find_node(self._node_id_of(name), now)
+            case {"topic": str(topic)}:
+                return directory.find_topic(topic, now)
+            case {"method": str(method)}:
+                return directory.find_method(method, now)
+        raise InvalidRequest('macula.find takes one of "node", "topic" and "method", and its name')
+
+    def _node_id_of(self, name: str) -> NodeId:
+        """The node id of a name, or one written in hex."""
+        everyone: list[Rumour] = [self._cores.membership.me, *self._cores.membership.members]
+        for member in everyone:
+            if name in (member.name, member.node_id.hex()):
+                return member.node_id
+        try:
+            written = bytes.fromhex(name)
+        except ValueError as error:
+            raise InvalidRequest(f"no member is called {name}, and it is no node id") from error
+        return node_id_from_wire(written)
 
     def _answer(self, message: RpcCall, now: float) -> tuple[Value, list[Effect]]:
         """What the node answers, and what it does; raises ``InvalidRequest``."""
@@ -160,5 +217,6 @@ class Clients:
             "subscriptions": len(cores.events.clients),
             "methods": len(cores.calls.clients),
             "pending_calls": len(cores.calls.pending),
+            "table": asdict(cores.directory.kademlia.gauges()),
             "counters": answers.counted(cores.counters),
         }

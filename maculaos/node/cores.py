@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 from maculaos.node.calls import Calls
 from maculaos.node.counters import Counters
 from maculaos.node.dialler import Dialler
+from maculaos.node.directory import Directory
 from maculaos.node.events import Events
 from maculaos.node.links import Links
+from maculaos.node.neighbourhood import Neighbourhood
+from maculaos.node.paths import Paths
+from maculaos.node.relay import Relay
 from maculaos.swim.membership import Membership
 from maculaos.swim.rumour import Health, Rumour
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     import random
 
     from maculaos.identity import Identity
+    from maculaos.kademlia.signing import Notary
     from maculaos.settings import NodeSettings
 
 
@@ -27,24 +32,43 @@ class Cores:
     membership: Membership
     links: Links
     dialler: Dialler
+    neighbourhood: Neighbourhood
+    directory: Directory
+    relay: Relay
+    paths: Paths
     events: Events
     calls: Calls
     counters: Counters
 
 
-def make_cores(identity: Identity, settings: NodeSettings, rng: random.Random, now: float) -> Cores:
+def make_cores(
+    identity: Identity,
+    settings: NodeSettings,
+    notary: Notary,
+    rng: random.Random,
+    now: float,
+) -> Cores:
     """The cores of a node that starts at ``now`` (monotonic seconds)."""
     node_id, limits = identity.node_id, settings.limits
     me = Rumour(0, Health.ALIVE, settings.listen.advertised, identity.name, node_id)
     counters = Counters()
+    membership = Membership(me, settings.swim, limits.members, rng, now)
     links = Links(node_id, settings.link.handshake_timeout_s)
-    dialler = Dialler(me, settings, rng)
+    dialler = Dialler(me, membership.members, settings, rng)
     dialler.configure(settings.peers, now)
+    neighbourhood = Neighbourhood(identity, settings, membership, links, dialler, rng)
+    relay = Relay(node_id, membership.members, neighbourhood.routing, counters)
+    directory = Directory(membership, relay, notary, settings.kademlia, rng, now)
+    paths = Paths(relay)
     return Cores(
-        membership=Membership(me, settings.swim, limits.members, rng, now),
+        membership=membership,
         links=links,
         dialler=dialler,
-        events=Events(node_id, limits.subscriptions, links, counters, rng),
-        calls=Calls(node_id, limits, links, counters),
+        neighbourhood=neighbourhood,
+        directory=directory,
+        relay=relay,
+        paths=paths,
+        events=Events(membership, limits.subscriptions, links, directory, counters, rng),
+        calls=Calls(membership, limits, links, directory, paths, counters),
         counters=counters,
     )

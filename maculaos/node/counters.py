@@ -25,6 +25,9 @@ class Counters:
     calls_failed: int = 0
     # Results that nobody waits for any more.
     results_late: int = 0
+    # Envelopes between other nodes, and those that led nowhere.
+    envelopes_passed_on: int = 0
+    envelopes_dropped: int = 0
     links_refused: int = 0
     peers_malformed: int = 0
     messages_ignored: int = 0

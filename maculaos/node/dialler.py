@@ -1,22 +1,21 @@
-"""Whom to dial: the addresses an operator named, and those of every member without link.
+"""Whom to dial: the addresses an operator named, and members that somebody here wants.
 
-A member that is gone is dialled for ever, with growing waits, so that a partition heals however
-long it was; one that left is not. The larger node id waits a moment before it dials a new member,
-because the smaller one most likely dials too.
+A named address is dialled, with growing waits and for ever, while nobody is known to live there.
+Once a link showed whose it is, the address rests as long as that member is alive: the topology
+says whom to be linked with. A node without any link dials all its named addresses again.
 
-What an operator named and where somebody was linked once is kept apart from hearsay, so that a
-peer that talks of thousands of members crowds out none of them. An address of hearsay only is
-given up with the tombstone of its member.
+A member is dialled once each time it is wanted, all its addresses side by side; the larger node id
+waits a moment, because the smaller one most likely dials too.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from maculaos.discovery.dials import Dials, Phase
+from maculaos.discovery.dials import Dials
+from maculaos.discovery.races import Races
 from maculaos.discovery.static import StaticPeers
 from maculaos.effects import Dial, Effect
-from maculaos.swim.rumour import Health, Rumour
 
 if TYPE_CHECKING:
     import random
@@ -25,158 +24,160 @@ if TYPE_CHECKING:
     from maculaos.identity import NodeId
     from maculaos.node.links import Link
     from maculaos.settings import NodeSettings
+    from maculaos.swim.members import Members
+    from maculaos.swim.rumour import Rumour
 
-# The addresses of one member are raced with this stagger (RFC 8305, section 5).
-STAGGER_S: Final = 0.25
-# Beside those of members: configured and joined addresses.
-_STATIC_ROOM: Final = 2000
-# One lost packet is no reason to accuse a member.
-_FAILURES_BEFORE_ACCUSATION: Final = 2
+# Configured and joined addresses.
+_NAMED_ROOM: Final = 2000
+# Dials whose outcome nobody reports are given up after so many handshake timeouts.
+_PATIENCE: Final = 2
 
 
 class Dialler:
-    """Keeps the dials in step with configuration, members and links."""
+    """The dials of one node, ``me``; times are monotonic seconds."""
 
-    def __init__(self, me: Rumour, settings: NodeSettings, rng: random.Random) -> None:
+    def __init__(
+        self, me: Rumour, members: Members, settings: NodeSettings, rng: random.Random
+    ) -> None:
         self._me = me
+        self._members = members
         self._link_limit = settings.limits.links
         self._pending_limit = settings.limits.pending_handshakes
         self._head_start_s = 2 * settings.link.reconnect_base_s
-        self._heard_limit = settings.limits.members
-        # Named by an operator, or linked once; and what others say.
-        self._known = Dials(settings.link, self._heard_limit + _STATIC_ROOM, rng)
-        self._heard = Dials(settings.link, self._heard_limit, rng)
+        self._named = Dials(settings.link, _NAMED_ROOM, rng)
+        self._races = Races(_PATIENCE * settings.link.handshake_timeout_s)
         self._static = StaticPeers()
         self._own_addresses = dict.fromkeys(me.addresses)
-        self._member_at: dict[str, NodeId] = {}
-        # Addresses taken for linked because theirs was the only dial under way.
-        self._guessed: dict[str, None] = {}
+        # Who was linked last at a named address.
+        self._resident: dict[str, NodeId] = {}
 
     def configure(self, peers: Iterable[str], now: float) -> None:
         """The configured addresses are these now."""
-        added, removed = self._static.configure(peers)
-        for address in added:
-            self._want(address, now)
-        for address in removed:
-            if address not in self._member_at:
-                self._unwant(address)
+        self._follow(self._static.configure(peers), now)
+
+    def discovered(self, source: str, addresses: Iterable[str], now: float) -> None:
+        """These are the addresses that ``source`` finds now, in place of what it found before."""
+        self._follow(self._static.find(source, addresses), now)
 
     def join(self, address: str, now: float) -> None:
         """An operator names one more; raises ``TooManyPeers``."""
         self._static.join(address)
         self._want(address, now)
 
-    def not_a_peer(self, dialled: str | None) -> None:
-        """This node itself answered at that address: never dial it again."""
+    def not_a_peer(self, dialled: str | None, now: float) -> tuple[NodeId, ...]:
+        """This node itself answered at that address: who is not to be reached because of that."""
+        if dialled is None:
+            return ()
+        self._own_addresses[dialled] = None
+        self._named.unwant(dialled)
+        return self._races.failed(dialled, now)
+
+    def pursue(
+        self, node_id: NodeId, addresses: Iterable[str], now: float, *, is_urgent: bool = False
+    ) -> bool:
+        """Dial a member once; whether it has any address. ``failed`` tells if none answers."""
+        foreign = [each for each in addresses if each not in self._own_addresses]
+        if not foreign:
+            return False
+        waits = not is_urgent and self._me.node_id > node_id
+        self._races.start(node_id, foreign, now + self._head_start_s if waits else now)
+        return True
+
+    def linked(self, link: Link, dialled: str | None, now: float) -> tuple[NodeId, ...]:
+        """That link is up; who is missed at the address that was dialled for it."""
+        self._races.end(link.peer.node_id)
         if dialled is not None:
-            self._own_addresses[dialled] = None
-            self._unwant(dialled)
-
-    def dialled_by(self, addresses: tuple[str, ...], dialled: str | None) -> str | None:
-        """Which dial an outbound link came from, if that can be told."""
-        if dialled is not None:
-            return dialled
-        for address in addresses:
-            if self._book(address).phase(address) is Phase.DIALLING:
-                return address
-        guess = self._sole_dialling()
-        if guess is not None:
-            self._guessed[guess] = None
-        return guess
-
-    def member_changed(
-        self, before: Rumour | None, after: Rumour, link: Link | None, now: float
-    ) -> None:
-        """A member is new, moved, came back or left."""
-        is_wanted = after.health is not Health.LEFT
-        current = after.addresses if is_wanted else ()
-        for address in before.addresses if before else ():
-            if address not in current:
-                self._let_go(address, after.node_id)
-        head_start_s = 0.0 if self._me.node_id < after.node_id else self._head_start_s
-        for turn, address in enumerate(current):
-            self._member_at[address] = after.node_id
-            self._want(address, now + head_start_s + turn * STAGGER_S)
-        if link is not None:
-            self.linked(link, current, now)
-
-    def forgotten(self, member: Rumour) -> None:
-        """A tombstone expired; an address where somebody was stays wanted, others were talk."""
-        for address in member.addresses:
-            if self._member_at.get(address) == member.node_id:
-                del self._member_at[address]
-                self._heard.unwant(address)
-
-    def linked(self, link: Link, addresses: Iterable[str], now: float) -> None:
-        """Whoever listens at ``addresses`` is at the other end of ``link``."""
-        for address in addresses:
-            link.addresses[address] = None
-            if address in self._heard and len(self._known) < self._heard_limit:
-                self._heard.unwant(address)
-                self._known.want(address, now)
-            self._book(address).linked(address, now)
-
-    def link_lost(self, link: Link, now: float) -> None:
-        """Dial again whoever was at the other end."""
+            link.addresses[dialled] = None
         for address in link.addresses:
-            self._guessed.pop(address, None)
-            self._book(address).lost(address, now)
+            if address in self._static:
+                self._resident[address] = link.peer.node_id
+                self._named.want(address, now)
+                self._named.linked(address, now)
+        return () if dialled is None else self._races.failed(dialled, now)
 
-    def failed(self, address: str, now: float) -> NodeId | None:
-        """A dial came to nothing; return the member that seems out of reach, if one does."""
-        book = self._book(address)
-        failures = book.failed(address, now)
-        if address in self._guessed:
-            # The link came from another dial: this address has none, and is dialled again.
-            del self._guessed[address]
-            book.lost(address, now)
-        if failures < _FAILURES_BEFORE_ACCUSATION:
-            return None
-        return self._member_at.get(address)
+    def member_present(self, member: Rumour, link: Link | None, now: float) -> None:
+        """That member is alive, it is said: its named addresses rest."""
+        for address in member.addresses:
+            if address in self._static:
+                self._resident[address] = member.node_id
+                if link is None:
+                    self._named.unwant(address)
+                else:
+                    link.addresses[address] = None
+                    self._named.want(address, now)
+                    self._named.linked(address, now)
+
+    def link_lost(self, link: Link, now: float, *, is_lost: bool) -> None:
+        """A link is gone; its named addresses rest if both ends know that its peer lives."""
+        for address in link.addresses:
+            if is_lost:
+                self._named.lost(address, now)
+            else:
+                self._named.unwant(address)
+
+    def member_gone(self, node_id: NodeId, now: float) -> None:
+        """That member is dead, or left: somebody else may live at its addresses."""
+        self._races.end(node_id)
+        for address, resident in self._resident.items():
+            if resident == node_id and address not in self._named:
+                self._want(address, now)
+
+    def alone(self, now: float) -> None:
+        """No link is left: look for anybody."""
+        for address in self._static:
+            if address not in self._named:
+                self._want(address, now)
+
+    def failed(self, address: str, now: float) -> tuple[NodeId, ...]:
+        """A dial came to nothing; which members are out of reach by that."""
+        self._named.failed(address, now)
+        return self._races.failed(address, now)
+
+    def take_silent(self, now: float) -> tuple[NodeId, ...]:
+        """Which members are out of reach because nothing was heard of their dials."""
+        if self._races.next_deadline() > now:
+            return ()
+        return self._races.take_silent(now)
 
     def dial_due(self, now: float, links: int) -> list[Effect]:
         """The dials to start now, with that many links up."""
         if self.next_deadline() > now:
             return []
-        heard = self._heard.count_dialling()
         room = min(self._pending_limit, self._link_limit - links)
-        room -= self._known.count_dialling() + heard
-        known = self._known.take_due(now, room)
-        # The other half of the room is never filled by hearsay.
-        heard_room = min(room - len(known), (self._pending_limit + 1) // 2 - heard)
-        return [Dial(address) for address in (*known, *self._heard.take_due(now, heard_room))]
+        racing = self._races.count_dialling()
+        room -= self._named.count_dialling() + racing
+        named = self._named.take_due(now, room)
+        # Members may be hearsay: half of the room is left for what an operator named.
+        half = (self._pending_limit + 1) // 2
+        raced = self._races.take_due(now, min(room - len(named), half - racing))
+        return [Dial(address) for address in dict.fromkeys((*named, *raced))]
 
     def next_deadline(self) -> float:
-        """When there is something to dial; infinity if never."""
-        return min(self._known.next_deadline(), self._heard.next_deadline())
+        """When there is something to dial, or to give up; infinity if never."""
+        return min(self._named.next_deadline(), self._races.next_deadline())
 
-    def _want(self, address: str, due: float) -> None:
-        if address in self._own_addresses:
-            return
-        if address in self._static:
-            self._heard.unwant(address)
-            self._known.want(address, due)
-        elif address in self._known:
-            self._known.want(address, due)
-        elif address in self._heard or len(self._heard) < self._heard_limit:
-            self._heard.want(address, due)
+    def _follow(self, change: tuple[tuple[str, ...], tuple[str, ...]], now: float) -> None:
+        """Dial what is new, and no more what nobody names."""
+        added, removed = change
+        living = self._living() if added else {}
+        for address in added:
+            if address in living:
+                self._resident[address] = living[address]
+            else:
+                self._want(address, now)
+        for address in removed:
+            self._named.unwant(address)
+            self._resident.pop(address, None)
 
-    def _unwant(self, address: str) -> None:
-        self._known.unwant(address)
-        self._heard.unwant(address)
+    def _living(self) -> dict[str, NodeId]:
+        """Where members are that are alive, as they say."""
+        return {
+            address: member.node_id
+            for member in self._members
+            if not member.health.is_gone
+            for address in member.addresses
+        }
 
-    def _book(self, address: str) -> Dials:
-        return self._known if address in self._known else self._heard
-
-    def _sole_dialling(self) -> str | None:
-        """The one address being dialled; ``None`` if there is none or more than one."""
-        if self._known.count_dialling() + self._heard.count_dialling() != 1:
-            return None
-        return self._known.sole_dialling() or self._heard.sole_dialling()
-
-    def _let_go(self, address: str, node_id: NodeId) -> None:
-        """A member is no longer at ``address``."""
-        if self._member_at.get(address) == node_id:
-            del self._member_at[address]
-            if address not in self._static:
-                self._unwant(address)
+    def _want(self, address: str, now: float) -> None:
+        if address not in self._own_addresses:
+            self._named.want(address, now)

@@ -1,11 +1,15 @@
 """Events on their way: from a publishing client to every node and client that wants them.
 
-Every node is linked to every other, so an event takes one hop at most and is never passed on.
+A node that is linked to every member sends an event to those who want it, and nobody passes it on.
+Otherwise the event floods the graph of links: whoever sees it for the first time hands it on, so
+that it reaches everybody while the graph is connected, and is delivered once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.errors import RemoteProtocolError
@@ -28,15 +32,18 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Iterator
 
-    from maculaos.identity import NodeId
     from maculaos.node.counters import Counters
+    from maculaos.node.directory import Directory
     from maculaos.node.links import Link, Links
+    from maculaos.swim.membership import Membership
 
 DONE: Final = encode_value(None)
 # A burst over two links of one pair is far shorter than this.
 _SEEN_LIMIT: Final = 8192
 # Topics for one frame: at most 255 bytes each, so that a frame stays below a megabyte.
 _TOPICS_PER_FRAME: Final = 4000
+# A flood ends after so many links; a graph of topology has a far smaller diameter.
+MAX_HOPS: Final = 16
 _MESSAGES: Final = StreamClass.MESSAGES
 _CONTROL: Final = StreamClass.CONTROL
 
@@ -45,10 +52,18 @@ class Events:
     """Subscriptions of clients and of peers, and what follows from them."""
 
     def __init__(
-        self, me: NodeId, limit: int, links: Links, counters: Counters, rng: random.Random
+        self,
+        membership: Membership,
+        limit: int,
+        links: Links,
+        directory: Directory,
+        counters: Counters,
+        rng: random.Random,
     ) -> None:
-        self._me = bytes(me)
+        self._me = bytes(membership.me.node_id)
+        self._members = membership.members
         self._links = links
+        self._directory = directory
         self._counters = counters
         self.clients = Interest(limit)
         # No peer alone can take what the others need.
@@ -65,8 +80,9 @@ class Events:
             refused = RpcError(message.request, RpcErrorCode.INVALID_REQUEST, detail)
             return [SendToClient(client, refused)]
         clients = self.clients.sources(topic)
-        links = self.peers.sources(topic)
-        if not (clients or links):
+        hops = 0 if self._is_fully_linked() else MAX_HOPS
+        links = self._links.numbers if hops else self.peers.sources(topic)
+        if not (clients or links) or hops:
             # A topic that somebody wants was checked when it was subscribed to.
             try:
                 check_topic(topic)
@@ -74,7 +90,7 @@ class Events:
                 invalid = RpcErrorCode.INVALID_REQUEST
                 return [SendToClient(client, RpcError(message.request, invalid, str(error)))]
         self._sequence += 1
-        event = Event(topic, self._me, self._sequence, message.payload)
+        event = Event(topic, self._me, self._sequence, message.payload, hops)
         effects: list[Effect] = [Send(link, event, _MESSAGES) for link in links]
         effects += [SendToClient(each, event) for each in clients]
         effects.append(SendToClient(client, RpcResult(message.request, DONE)))
@@ -84,16 +100,18 @@ class Events:
         return effects
 
     def receive(self, link: Link, event: Event) -> list[Effect]:
-        """A peer publishes: hand the event to the clients that want it, once."""
-        if event.publisher != link.peer.node_id:
-            raise RemoteProtocolError("an event in the name of another node")
+        """A peer hands over an event: on to clients that want it and to other links, once."""
+        _check_hops(link, event)
         self._counters.events_in += 1
         clients = self.clients.sources(event.topic)
-        if not clients or not self._seen.is_new(event.publisher, event.sequence):
+        is_wanted = bool(clients) or event.hops > 1
+        is_own = event.publisher == self._me
+        if not is_wanted or is_own or not self._seen.is_new(event.publisher, event.sequence):
             self._counters.events_dropped += 1
             return []
         self._counters.events_delivered += len(clients)
-        return [SendToClient(client, event) for client in clients]
+        delivered = [SendToClient(client, event) for client in clients]
+        return [*delivered, *self._pass_on(link, event)]
 
     def subscribe(self, client: int, topics: tuple[str, ...]) -> list[Effect]:
         """A client wants topics; peers hear of those that are new here. Raises as ``Interest``."""
@@ -112,10 +130,34 @@ class Events:
         for batch in batches(self.clients.topics):
             yield Subscribe(batch)
 
+    def _pass_on(self, link: Link, event: Event) -> list[Effect]:
+        if event.hops <= 1:
+            return []
+        further = msgspec.structs.replace(event, hops=event.hops - 1)
+        others = [number for number in self._links.numbers if number != link.number]
+        self._counters.events_out += len(others)
+        return [Send(number, further, _MESSAGES) for number in others]
+
+    def _is_fully_linked(self) -> bool:
+        """Whether every member that may be there is a neighbour."""
+        return len(self._links) >= self._members.count_present()
+
     def _announce(self, message: Subscribe | Unsubscribe) -> list[Effect]:
         if not message.topics:
             return []
+        if isinstance(message, Subscribe):
+            self._directory.announce(message.topics, ())
+        else:
+            self._directory.withdraw(message.topics, ())
         return [Send(link, message, _CONTROL) for link in self._links.numbers]
+
+
+def _check_hops(link: Link, event: Event) -> None:
+    """Raise ``RemoteProtocolError`` unless the peer published the event or may pass it on."""
+    if not 0 <= event.hops <= MAX_HOPS:
+        raise RemoteProtocolError(f"an event travels over at most {MAX_HOPS} links")
+    if event.hops in (0, MAX_HOPS) and event.publisher != link.peer.node_id:
+        raise RemoteProtocolError("an event in the name of another node")
 
 
 def refusal(client: int, error: Exception) -> SendToClient:

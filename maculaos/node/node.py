@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from maculaos.effects import CloseLink, Effect, Note
 from maculaos.errors import MaculaError, RemoteProtocolError
 from maculaos.identity import short
+from maculaos.kademlia.requests import ValueFound
 from maculaos.node.clients import Clients
 from maculaos.node.cores import make_cores
 from maculaos.node.links import Link
@@ -24,7 +25,8 @@ from maculaos.wire.registry import ErrorCode
 if TYPE_CHECKING:
     import random
 
-    from maculaos.identity import Identity
+    from maculaos.identity import Identity, NodeId
+    from maculaos.kademlia.signing import Notary
     from maculaos.node.links import Introduction
     from maculaos.settings import NodeSettings
     from maculaos.wire.messages import Message
@@ -37,16 +39,22 @@ class Node:
         self,
         identity: Identity,
         settings: NodeSettings,
+        notary: Notary,
         rng: random.Random,
         now: float,
         software: str,
     ) -> None:
         self._identity = identity
         self._link_limit = settings.limits.links
-        self._cores = make_cores(identity, settings, rng, now)
+        self._cores = make_cores(identity, settings, notary, rng, now)
         self._clients = Clients(self._cores, settings.limits.clients, software, now)
-        self._peers = Peers(self._cores, settings.limits.members)
+        self._peers = Peers(self._cores, settings.limits.members, identity.realm)
         self._has_left = False
+
+    @property
+    def wanted(self) -> tuple[NodeId, ...]:
+        """The members that this node wants to be linked with."""
+        return self._cores.neighbourhood.topology.wanted
 
     def link_up(
         self,
@@ -56,48 +64,42 @@ class Node:
         now: float,
     ) -> list[Effect]:
         """A link to an authenticated peer is up."""
-        cores, said = self._cores, introduction
-        dialled = said.dialled
-        if said.is_outbound:
-            dialled = cores.dialler.dialled_by(said.addresses, dialled)
+        said = introduction
         refusal = self._refusal(link, peer)
         if refusal is not None:
-            if refusal.code is ErrorCode.SELF_DIALLED:
-                cores.dialler.not_a_peer(dialled)
-            elif dialled is not None:
-                cores.dialler.failed(dialled, now)
-            cores.counters.links_refused += 1
-            return [refusal]
+            return self._refuse(refusal, said.dialled, now)
         try:
             addresses = check_addresses(said.addresses)
         except RemoteProtocolError as error:
             return [CloseLink(link, ErrorCode.MALFORMED, str(error))]
         rumour = Rumour(0, Health.ALIVE, addresses, peer.name, peer.node_id)
         new = Link(link, peer, said.is_outbound, now, said.life)
-        aliases = () if dialled is None else (dialled,)
-        return self._settle(new, rumour, aliases, now)
+        return self._followed(self._settle(new, rumour, said.dialled, now), now)
 
-    def link_down(self, link: int, reason: str, now: float) -> list[Effect]:
-        """A link is gone, whoever ended it; one that the node closed itself may be named too."""
+    def link_down(
+        self, link: int, reason: str, now: float, *, is_lost: bool = True
+    ) -> list[Effect]:
+        """A link is gone, whoever ended it; one that the node closed itself may be named too.
+
+        One that the peer ended because topology needs it no more is not lost.
+        """
         held = self._cores.links.get(link)
         if held is None:
             return []
         note = Note("link_down", (*_facts(held.peer), ("reason", reason)))
-        return [note, *self._peers.unlink(held, now)]
+        return self._followed([note, *self._peers.unlink(held, now, is_lost=is_lost)], now)
 
     def dial_failed(self, address: str, reason: str, now: float) -> list[Effect]:
         """A dial that the node asked for came to nothing."""
         note = Note("dial_failed", (("address", address), ("reason", reason)))
-        missing = self._cores.dialler.failed(address, now)
-        if missing is None:
-            return [note]
-        requests = self._cores.membership.unreachable(missing, now)
-        return [note, *self._peers.carry(requests, now)]
+        missed = self._cores.neighbourhood.dial_failed(address, now)
+        return self._followed([note, *self._doubt(missed, now)], now)
 
     def dialled_self(self, address: str, now: float) -> list[Effect]:
         """A dial that the node asked for came back to itself."""
-        self._cores.dialler.not_a_peer(address)
-        return [Note("own_address", (("address", address),)), *self._dial(now)]
+        note = Note("own_address", (("address", address),))
+        missed = self._cores.neighbourhood.dialled_self(address, now)
+        return self._followed([note, *self._doubt(missed, now)], now)
 
     def receive(self, link: int, message: Message, now: float) -> list[Effect]:
         """A peer says something."""
@@ -106,9 +108,14 @@ class Node:
             self._cores.counters.messages_ignored += 1
             return []
         try:
-            return self._peers.receive(held, message, now)
+            effects = self._peers.receive(held, message, now)
         except MaculaError as error:
-            return self._cut(held, error, now)
+            effects = self._cut(held, error, now)
+        return self._followed(effects, now)
+
+    def set_wall_clock(self, wall: float, now: float) -> None:
+        """It is ``wall`` seconds since the epoch: signed records are judged by that."""
+        self._cores.directory.kademlia.set_wall_clock(wall, now)
 
     def client_up(self, client: int, now: float) -> list[Effect]:
         """A client connected to this node."""
@@ -120,16 +127,20 @@ class Node:
 
     def client_down(self, client: int, now: float) -> list[Effect]:
         """A client is gone."""
-        del now
-        return self._clients.down(client)
+        return self._followed(self._clients.down(client), now)
 
     def receive_from_client(self, client: int, message: Message, now: float) -> list[Effect]:
         """A client says something."""
-        return self._clients.receive(client, message, now)
+        return self._followed(self._clients.receive(client, message, now), now)
 
     def set_peers(self, peers: tuple[str, ...], now: float) -> list[Effect]:
         """The configured addresses changed; links that are up stay."""
         self._cores.dialler.configure(peers, now)
+        return self._dial(now)
+
+    def discovered(self, source: str, addresses: tuple[str, ...], now: float) -> list[Effect]:
+        """A way of discovery finds these addresses now, in place of what it found before."""
+        self._cores.dialler.discovered(source, addresses, now)
         return self._dial(now)
 
     def leave(self, now: float) -> list[Effect]:
@@ -147,9 +158,12 @@ class Node:
         """Do what is due by now."""
         if self._has_left:
             return []
-        effects = self._peers.carry(self._cores.membership.advance(now), now)
-        effects += self._cores.calls.advance(now)
-        return [*effects, *self._dial(now)]
+        cores = self._cores
+        effects = self._peers.carry(cores.membership.advance(now), now)
+        effects += cores.calls.advance(now)
+        effects += self._doubt(cores.neighbourhood.advance(now), now)
+        cores.directory.advance(now)
+        return [*self._followed(effects, now), *self._dial(now)]
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity after ``leave``."""
@@ -158,8 +172,9 @@ class Node:
         cores = self._cores
         return min(
             cores.membership.next_deadline(),
-            cores.calls.pending.next_deadline(),
-            cores.dialler.next_deadline(),
+            cores.calls.next_deadline(),
+            cores.directory.next_deadline(),
+            cores.neighbourhood.next_deadline(),
         )
 
     def _refusal(self, link: int, peer: Identity) -> CloseLink | None:
@@ -175,21 +190,29 @@ class Node:
             return CloseLink(link, ErrorCode.LIMIT_EXCEEDED, f"{self._link_limit} links already")
         return None
 
-    def _settle(
-        self, new: Link, rumour: Rumour, aliases: tuple[str, ...], now: float
-    ) -> list[Effect]:
+    def _refuse(self, refusal: CloseLink, dialled: str | None, now: float) -> list[Effect]:
+        cores = self._cores
+        cores.counters.links_refused += 1
+        missed: tuple[NodeId, ...] = ()
+        if refusal.code is ErrorCode.SELF_DIALLED:
+            missed = cores.neighbourhood.dialled_self(dialled, now)
+        elif dialled is not None:
+            missed = cores.neighbourhood.dial_failed(dialled, now)
+        return self._followed([refusal, *self._doubt(missed, now)], now)
+
+    def _settle(self, new: Link, rumour: Rumour, dialled: str | None, now: float) -> list[Effect]:
         """Keep one link to that peer: the new one or the one there is."""
         links = self._cores.links
         old = links.to(new.peer.node_id)
         if old is None:
-            return self._peers.link(new, rumour, aliases, now)
+            return self._peers.link(new, rumour, dialled, now)
         loser = links.loser(old, new)
         closed = CloseLink(loser.number, ErrorCode.DUPLICATE_LINK, "there is another link")
         if loser is new:
-            self._cores.dialler.linked(old, aliases, now)
+            self._cores.neighbourhood.linked(old, dialled, now)
             return [closed]
         replaced = self._peers.replace(old, new)
-        return [closed, *replaced, *self._peers.link(new, rumour, aliases, now)]
+        return [closed, *replaced, *self._peers.link(new, rumour, dialled, now)]
 
     def _cut(self, link: Link, error: MaculaError, now: float) -> list[Effect]:
         """A peer broke the protocol: end the link, and go on."""
@@ -197,6 +220,37 @@ class Node:
         facts = (*_facts(link.peer), ("error", str(error)))
         closed = CloseLink(link.number, ErrorCode.MALFORMED, str(error))
         return [Note("peer_malformed", facts), closed, *self._peers.unlink(link, now)]
+
+    def _doubt(self, missed: tuple[NodeId, ...], now: float) -> list[Effect]:
+        """Members that did not answer at any address: others are asked about them."""
+        effects: list[Effect] = []
+        for node_id in missed:
+            effects += self._peers.carry(self._cores.membership.unreachable(node_id, now), now)
+        return effects
+
+    def _followed(self, effects: list[Effect], now: float) -> list[Effect]:
+        """``effects``, and what the table and topology want after them."""
+        neighbourhood = self._cores.neighbourhood
+        if self._has_left:
+            return effects
+        while self._cores.directory.is_touched:
+            effects += self._consult(now)
+        if not neighbourhood.has_requests:
+            return effects
+        for link in neighbourhood.take_spare(now):
+            effects.append(CloseLink(link.number, ErrorCode.SPARE_LINK, "not needed"))
+            effects += self._peers.unlink(link, now, is_lost=False)
+        return [*effects, *self._dial(now)]
+
+    def _consult(self, now: float) -> list[Effect]:
+        """What the distributed table wants to be sent, and what came of searches in it."""
+        cores = self._cores
+        effects = cores.directory.carry(now)
+        for result in cores.directory.take_results():
+            if isinstance(result, ValueFound):
+                effects += cores.calls.found(result, now)
+            effects += self._clients.found(result)
+        return effects
 
     def _dial(self, now: float) -> list[Effect]:
         if self._has_left:

@@ -6,29 +6,39 @@ Peers are authenticated and still not trusted to behave: whatever breaks the pro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from maculaos.effects import CloseLink, Effect, Note, Send
-from maculaos.errors import RemoteProtocolError
-from maculaos.identity import short
+from maculaos.effects import Carriage, CloseLink, Effect, Note, Send
+from maculaos.errors import MaculaError, RemoteProtocolError
+from maculaos.identity import NODE_ID_SIZE, Identity, NodeId, short
+from maculaos.node.links import Link
+from maculaos.node.relay import Arrived
 from maculaos.node.sayings import from_wire, to_wire
 from maculaos.rpc.pending import Party, Side
+from maculaos.swim.digest import DIGEST_SIZE
 from maculaos.swim.requests import (
     MemberChanged,
     MemberForgotten,
+    Packet,
     Request,
+    SendDigest,
+    SendNack,
     SendPing,
+    SendPingRequest,
     SendPong,
     SendState,
 )
 from maculaos.swim.rumour import Health, Rumour
 from maculaos.wire.messages import (
     Close,
+    Digest,
     Error,
     Event,
     Heartbeat,
     Message,
+    Nack,
     Ping,
+    PingRequest,
     Pong,
     RpcCall,
     RpcError,
@@ -39,53 +49,53 @@ from maculaos.wire.messages import (
     Unsubscribe,
 )
 from maculaos.wire.registry import ErrorCode, StreamClass
+from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Stored, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from maculaos.identity import NodeId
     from maculaos.node.cores import Cores
-    from maculaos.node.links import Link
-    from maculaos.wire.messages import Rumour as Saying
 
-# A rumour with the longest name and addresses has less than 3 KiB: a frame stays below 12 MiB.
+# A rumour with all that it may hold has less than 3 KiB: a frame stays below 12 MiB.
 _RUMOURS_PER_FRAME = 4000
+# An honest node puts no more on a probe than a datagram takes.
+_RUMOURS_PER_PROBE = 32
 # So often a peer is quoted in the log; what it says beyond is counted.
 _MAX_QUOTES = 10
 # What is cut from a peer's words before they reach a log.
 _MAX_QUOTE = 200
 _CONTROL = StreamClass.CONTROL
+_Membership: TypeAlias = Ping | Pong | Heartbeat | PingRequest | Nack | Digest
 
 
 class Peers:
     """Joins links, membership, events and calls; at most ``member_limit`` rumours at once."""
 
-    def __init__(self, cores: Cores, member_limit: int) -> None:
+    def __init__(self, cores: Cores, member_limit: int, realm: str) -> None:
         self._cores = cores
+        self._realm = realm
         # A peer's full state holds all its members and itself.
         self._rumour_limit = member_limit + 1
 
-    def link(self, link: Link, rumour: Rumour, aliases: Iterable[str], now: float) -> list[Effect]:
+    def link(self, link: Link, rumour: Rumour, dialled: str | None, now: float) -> list[Effect]:
         """Take up a link: exchange views, and say what is wanted and offered here."""
         cores = self._cores
         cores.links.add(link)
+        cores.neighbourhood.linked(link, dialled, now)
         effects: list[Effect] = [
             Note("link_up", (("peer", rumour.name), ("node_id", short(rumour.node_id))))
         ]
         effects += self.carry(cores.membership.peer_up(rumour, now), now)
-        held = cores.membership.members.get(rumour.node_id)
-        addresses = held.addresses if held else rumour.addresses
-        cores.dialler.linked(link, (*aliases, *addresses), now)
         effects += [Send(link.number, each, _CONTROL) for each in cores.events.interest()]
         effects += [Send(link.number, each, _CONTROL) for each in cores.calls.offers()]
         return effects
 
-    def unlink(self, link: Link, now: float) -> list[Effect]:
-        """Give up a link and all that came with it."""
+    def unlink(self, link: Link, now: float, *, is_lost: bool = True) -> list[Effect]:
+        """Give up a link and all that came with it; one that was spared is not lost."""
         cores = self._cores
         effects = self._detach(link)
-        cores.dialler.link_lost(link, now)
-        requests = cores.membership.peer_down(link.peer.node_id, now)
+        cores.neighbourhood.unlinked(link, now, is_lost=is_lost)
+        requests = cores.membership.peer_down(link.peer.node_id, now, is_lost=is_lost)
         return [*effects, *self.carry(requests, now)]
 
     def replace(self, old: Link, new: Link) -> list[Effect]:
@@ -102,14 +112,50 @@ class Peers:
                 return self._cores.calls.receive(link, message, now)
             case RpcResult() | RpcError():
                 return self._cores.calls.answer(Party(Side.LINK, link.number), message)
-            case Ping() | Pong() | Heartbeat():
+            case Ping() | Pong() | Heartbeat() | PingRequest() | Nack() | Digest():
                 return self.carry(self._hear(link.peer.node_id, message, now), now)
             case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
                 return self._change_interest(link.number, message)
             case Error() | Close():
                 return self._quote(link, message)
             case _:
+                return self._receive_of_table(link, message, now)
+
+    def _receive_of_table(self, link: Link, message: Message, now: float) -> list[Effect]:
+        match message:
+            case Routed():
+                arrived = self._cores.relay.receive(link, message, now)
+                return self._take(arrived, now) if isinstance(arrived, Arrived) else arrived
+            case FindNode() | Nodes() | FindValue() | Values() | Store() | Stored():
+                self._cores.directory.receive(link.peer.node_id, message, now)
+                return []
+            case _:
                 raise RemoteProtocolError(f"peers do not send {type(message).__name__}")
+
+    def _take(self, arrived: Arrived, now: float) -> list[Effect]:
+        """What came in an envelope; its neighbour is not blamed for what is wrong with it."""
+        message, calls = arrived.message, self._cores.calls
+        try:
+            match message:
+                case RpcCall():
+                    return calls.receive(self._path_to(arrived.source, now), message, now)
+                case RpcResult() | RpcError():
+                    path = self._cores.paths.number_of(arrived.source)
+                    return calls.answer(Party(Side.LINK, path), message)
+                case FindNode() | Nodes() | FindValue() | Values() | Store() | Stored():
+                    self._cores.directory.receive(arrived.source, message, now)
+        except MaculaError:
+            self._cores.counters.messages_ignored += 1
+        return []
+
+    def _path_to(self, member: NodeId, now: float) -> Link:
+        """The path to a member, as a link; membership says its name."""
+        held = self._cores.membership.members.get(member)
+        name = held.name if held else "unknown"
+        number = self._cores.paths.number_of(member)
+        return Link(
+            number, Identity(self._realm, member, name), is_outbound=False, since=now, life=0
+        )
 
     def carry(self, requests: list[Request], now: float) -> list[Effect]:
         """Turn what membership asks into effects."""
@@ -118,22 +164,35 @@ class Peers:
             if isinstance(request, MemberChanged):
                 effects += self._member_changed(request, now)
             elif isinstance(request, MemberForgotten):
-                self._cores.dialler.forgotten(request.member)
+                self._cores.neighbourhood.forgotten(request.member)
                 effects.append(_news("member_forgotten", request.member))
             else:
                 effects += self._packet(request)
         return effects
 
-    def _hear(self, sender: NodeId, message: Ping | Pong | Heartbeat, now: float) -> list[Request]:
+    def _hear(self, sender: NodeId, message: _Membership, now: float) -> list[Request]:
         membership = self._cores.membership
-        rumours = from_wire(message.rumours, self._rumour_limit)
         match message:
             case Ping():
+                rumours = from_wire(message.rumours, _RUMOURS_PER_PROBE)
                 return membership.hear_ping(sender, message.sequence, rumours, now)
             case Pong():
+                rumours = from_wire(message.rumours, _RUMOURS_PER_PROBE)
                 return membership.hear_pong(sender, message.sequence, rumours, now)
+            case PingRequest():
+                target = _node_id(message.target)
+                return membership.hear_ping_request(sender, message.sequence, target, now)
+            case Nack():
+                return membership.hear_nack(sender, message.sequence)
+            case Digest():
+                _check_digest(message)
+                numbers = message.members, message.total, message.buckets
+                return membership.hear_digest(sender, *numbers, now)
             case Heartbeat():
-                return membership.hear_state(sender, rumours, message.wants_reply, now)
+                _check_buckets(message.buckets)
+                rumours = from_wire(message.rumours, self._rumour_limit)
+                wants = message.wants_reply, message.buckets
+                return membership.hear_state(sender, rumours, *wants, now)
 
     def _change_interest(
         self, link: int, message: Subscribe | Unsubscribe | RpcRegister | RpcUnregister
@@ -150,23 +209,12 @@ class Peers:
                 methods.remove(link, message.methods)
         return []
 
-    def _packet(self, request: SendPing | SendPong | SendState) -> list[Effect]:
+    def _packet(self, request: Packet) -> list[Effect]:
         link = self._cores.links.to(request.to)
         if link is None:
             return []
-        sayings = to_wire(request.rumours)
-        message: Message
-        match request:
-            case SendPing():
-                message = Ping(request.sequence, sayings)
-            case SendPong():
-                message = Pong(request.sequence, sayings)
-            case SendState():
-                return [
-                    Send(link.number, each, _CONTROL)
-                    for each in _heartbeats(sayings, request.wants_reply)
-                ]
-        return [Send(link.number, message, _CONTROL)]
+        carriage = _carriage(request)
+        return [Send(link.number, each, _CONTROL, carriage) for each in _messages(request)]
 
     def _member_changed(self, change: MemberChanged, now: float) -> list[Effect]:
         cores, after = self._cores, change.after
@@ -174,14 +222,16 @@ class Peers:
         if after.node_id == cores.membership.me.node_id:
             return [note]
         link = cores.links.to(after.node_id)
-        cores.dialler.member_changed(change.before, after, link, now)
+        cores.neighbourhood.member_changed(change.before, after, now)
+        cores.directory.member_changed(change.before, after, now)
+        lost = cores.calls.member_gone(after.node_id) if after.health.is_gone else []
         if link is None or after.health is not Health.DEAD:
-            return [note]
+            return [note, *lost]
         if not cores.membership.is_silent(after.node_id):
             # Others gave it up and we did not: it answers us, hears the rumour and refutes it.
-            return [note]
+            return [note, *lost]
         closed = CloseLink(link.number, ErrorCode.NO_ERROR, "no answer to probes")
-        return [note, closed, *self.unlink(link, now)]
+        return [note, *lost, closed, *self.unlink(link, now)]
 
     def _quote(self, link: Link, message: Error | Close) -> list[Effect]:
         link.complaints += 1
@@ -197,11 +247,57 @@ class Peers:
         return cores.calls.link_down(link.number)
 
 
-def _heartbeats(sayings: tuple[Saying, ...], wants_reply: bool) -> Iterator[Heartbeat]:
+def _carriage(request: Packet) -> Carriage:
+    """Probes measure the way of a datagram: late is as bad as lost. States must arrive."""
+    if isinstance(request, SendPing) and request.is_urgent:
+        return Carriage.STREAM
+    is_probe = isinstance(request, SendPing | SendPong | SendPingRequest | SendNack)
+    return Carriage.DATAGRAM if is_probe else Carriage.STREAM
+
+
+def _messages(request: Packet) -> Iterable[Message]:
+    """What is sent for one request."""
+    match request:
+        case SendPing():
+            return (Ping(request.sequence, to_wire(request.rumours)),)
+        case SendPong():
+            return (Pong(request.sequence, to_wire(request.rumours)),)
+        case SendPingRequest():
+            return (PingRequest(request.sequence, request.target),)
+        case SendNack():
+            return (Nack(request.sequence),)
+        case SendDigest():
+            return (Digest(request.members, request.total, request.buckets),)
+        case SendState():
+            return _heartbeats(request)
+
+
+def _heartbeats(state: SendState) -> Iterator[Heartbeat]:
     """A state in frames that can be sent; the last one asks for an answer."""
-    for start in range(0, len(sayings), _RUMOURS_PER_FRAME):
+    sayings = to_wire(state.rumours)
+    for start in range(0, max(1, len(sayings)), _RUMOURS_PER_FRAME):
         end = start + _RUMOURS_PER_FRAME
-        yield Heartbeat(sayings[start:end], wants_reply and end >= len(sayings))
+        wants_reply = state.wants_reply and end >= len(sayings)
+        yield Heartbeat(sayings[start:end], wants_reply, state.buckets)
+
+
+def _node_id(said: bytes) -> NodeId:
+    if len(said) != NODE_ID_SIZE:
+        raise RemoteProtocolError(f"a node id of {len(said)} bytes")
+    return NodeId(said)
+
+
+def _check_digest(digest: Digest) -> None:
+    """Raise ``RemoteProtocolError`` for what no honest node says of its view."""
+    if len(digest.buckets) not in (0, DIGEST_SIZE):
+        raise RemoteProtocolError(f"a digest of {len(digest.buckets)} bytes")
+    if not 0 <= digest.total < 1 << 64 or digest.members < 0:
+        raise RemoteProtocolError(f"the digest {digest.total} of {digest.members} members")
+
+
+def _check_buckets(buckets: bytes) -> None:
+    if len(set(buckets)) != len(buckets):
+        raise RemoteProtocolError("a bucket is named twice")
 
 
 def _news(event: str, member: Rumour) -> Note:

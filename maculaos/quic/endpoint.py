@@ -10,16 +10,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from maculaos import __version__
 from maculaos.addresses import Address, InvalidAddress, parse_address
-from maculaos.errors import MaculaError
+from maculaos.errors import LocalProtocolError, MaculaError, UsageError
 from maculaos.host.entropy import SystemEntropy
-from maculaos.quic.link import Link, LinkObserver, LinkTerms, cause_of
-from maculaos.quic.mutual_tls import MutualConnection, quic_configuration
+from maculaos.quic.admission import Admission, Verdict, source_of
+from maculaos.quic.endings import cause_of
+from maculaos.quic.link import Link, LinkObserver, LinkTerms
+from maculaos.quic.mutual_tls import CONNECTION_ID_SIZE, MutualConnection, quic_configuration
 from maculaos.quic.port import Port, SocketAddress, resolve
+from maculaos.quic.racing import race
+from maculaos.quic.retry import AddressTokens, retry_packet
 from maculaos.quic.routes import Routes, negotiation_for, opens_connection, read_header
+from maculaos.quic.tickets import Tickets
+from maculaos.wire.messages import may_travel_early
 from maculaos.wire.registry import ErrorCode
 
 if TYPE_CHECKING:
@@ -30,6 +38,10 @@ if TYPE_CHECKING:
     from maculaos.wire.messages import Message
 
 SOFTWARE: Final = f"maculaos/{__version__}"
+# The addresses of one name are raced with this stagger (RFC 8305, section 5).
+STAGGER_S: Final = 0.25
+# How long the port that the endpoint moved away from is still heard.
+LINGER_S: Final = 3.0
 
 
 class DialFailed(MaculaError):
@@ -59,17 +71,27 @@ class Endpoint:
         self._routes: Routes[Link] = Routes()
         # Every link whose end was not reported yet, established or not, in order of opening.
         self._links: dict[int, Link] = {}
-        # Those that others began and that are not established yet.
-        self._arriving: dict[int, Link] = {}
+        entropy = SystemEntropy()
+        self._draw = entropy.draw
+        self._admission = Admission(settings.limits, self._loop.time())
+        self._tokens = AddressTokens(entropy.draw, self._loop.time())
+        self._tickets = Tickets(settings.limits.tickets) if settings.limits.tickets else None
         self._dials: dict[int, asyncio.Future[Link]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._awake: dict[Link, None] = {}
         self._established: dict[int, Link] = {}
         self._is_closed = False
         self._port: Port
+        # Where it listened before it moved, for a moment.
+        self._left: Port | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._terms: LinkTerms
+        # What the links that are gone had counted.
+        self._past_counts: Counter[str] = Counter()
         #: Links that ended before they were established, by cause.
         self.refused: Counter[str] = Counter()
+        #: How often strangers were asked to prove their address first.
+        self.retries = 0
 
     @classmethod
     async def open(
@@ -95,6 +117,7 @@ class Endpoint:
             software=SOFTWARE,
             life=int.from_bytes(SystemEntropy().draw(8)),
             queue_bytes=settings.limits.link_queue_bytes,
+            greeting_bytes=settings.limits.greeting_bytes,
             idle_timeout_s=settings.link.idle_timeout_s,
         )
         return endpoint
@@ -111,25 +134,72 @@ class Endpoint:
         return tuple(self._established.values())
 
     @property
+    def pending(self) -> int:
+        """Handshakes that others began and that are not finished."""
+        return self._admission.pending
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What links did not carry, all links that were ever up together; see ``Link.counts``."""
+        return sum((link.counts for link in self._established.values()), self._past_counts)
+
+    @property
     def send_errors(self) -> Counter[str]:
         """Datagrams that the kernel did not take, by the name of the error."""
         return self._port.errors
 
-    async def dial(self, address: str) -> Link:
+    async def dial(self, address: str, first_words: tuple[Message, ...] = ()) -> Link:
         """Open a link to whoever listens at ``address`` (``host:port``).
 
-        Returns an established link that the observer has been told of. Raises ``DialFailed``,
-        at the latest after ``settings.link.handshake_timeout_s``.
+        All addresses of a name are raced. Returns an established link that the observer has been
+        told of. ``first_words`` are said right behind the greeting; with a ticket from an earlier
+        link both go with the first datagram. Raises ``DialFailed``, at the latest after
+        ``settings.link.handshake_timeout_s``, and ``LocalProtocolError`` for words that must not
+        travel early.
         """
         timeout_s = self._settings.link.handshake_timeout_s
         deadline = self._loop.time() + timeout_s
-        remote = await self._resolve(address, deadline)
+        remotes = await self._resolve(address, deadline)
+        if not all(map(may_travel_early, first_words)):
+            raise LocalProtocolError(f"{address}: these words must wait for the link")
+        dials = [partial(self._dial, address, remote, deadline, first_words) for remote in remotes]
+        return await race(dials, STAGGER_S, _give_up)
+
+    async def rebind(self, host: str, port: int | None = None) -> None:
+        """Go on from another local address: every link moves there, and nothing is lost.
+
+        ``host`` is one of this machine's addresses, ``port`` the same as now unless it is given
+        (0: any free one). Raises ``UsageError`` when it cannot be had; then nothing has changed.
+        What is still under way to the old address is heard for ``LINGER_S``.
+        """
+        wanted = self.address.port if port is None else port
+        new = await Port.open(host, wanted, self._receive)
+        if self._is_closed or new.family is not self._port.family:
+            new.close()
+            raise UsageError(f"cannot move to {host}", "name an address of the family in use")
+        new.errors.update(self._port.errors)
+        self._leave_port()
+        self._left, self._port = self._port, new
+        self._linger = self._loop.call_later(LINGER_S, self._leave_port)
+        advertised = self._settings.listen.advertise or (str(self.address),)
+        self._terms = replace(self._terms, addresses=advertised)
+        for link in self.links:
+            link.move(self._loop.time())
+
+    async def _dial(
+        self,
+        address: str,
+        remote: SocketAddress,
+        deadline: float,
+        first_words: tuple[Message, ...],
+    ) -> Link:
         if self._is_closed:
             raise DialFailed(f"{address}: this node is shutting down")
         if len(self._links) >= self._settings.limits.links:
             raise DialFailed(f"{address}: this node has {len(self._links)} links, its limit")
         link = self._new_link(self._connection(is_client=True), deadline)
         link.dialled = address
+        link.first_words = first_words
         answer: asyncio.Future[Link] = self._loop.create_future()
         self._dials[link.number] = answer
         link.start(remote, self._loop.time())
@@ -143,6 +213,25 @@ class Endpoint:
         finally:
             self._dials.pop(link.number, None)
 
+    def renew(self, credentials: Credentials) -> None:
+        """Go on with these: new handshakes show this certificate, and links that are up stay.
+
+        Follow it by ``recheck`` when a revocation list is new. Raises ``LocalProtocolError`` for
+        credentials of somebody else: a node is its key.
+        """
+        if credentials.identity != self._credentials.identity:
+            raise LocalProtocolError(f"not of this node: {credentials.identity.name}")
+        self._credentials = credentials
+        for link in self._links.values():
+            link.renew(credentials)
+
+    def recheck(self) -> int:
+        """Close the links whose peers would not be believed now; return how many.
+
+        A certificate may have been revoked, or the clock may have been set.
+        """
+        return sum(link.recheck() for link in tuple(self._links.values()))
+
     async def close(self, reason: str) -> None:
         """End every link, telling the peers ``reason``, and free the port; may be called twice."""
         self._is_closed = True
@@ -152,6 +241,7 @@ class Endpoint:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._leave_port()
         self._port.close()
         # Whoever waits for a dial learns of its end before the caller goes on.
         await asyncio.sleep(0)
@@ -166,7 +256,7 @@ class Endpoint:
 
     def link_established(self, link: Link) -> None:
         """See ``Carrier.link_established``."""
-        self._arriving.pop(link.number, None)
+        self._admission.established(link.number, source_of(link.remote_host))
         self._established[link.number] = link
         self._observer.link_up(link)
         answer = self._dials.pop(link.number, None)
@@ -208,30 +298,46 @@ class Endpoint:
             return None
         if not opens_connection(header, size) or self._is_closed:
             return None
-        if len(self._links) >= self._settings.limits.links:
-            self.refused["too many links"] += 1
+        now, first = self._loop.time(), header.destination
+        if header.token:
+            read = self._tokens.read(header.token, sender, header.destination, now)
+            if read is None:
+                self.refused["bad address token"] += 1
+                return None
+            first = read
+        source = source_of(sender[0])
+        if not self._admits(header, sender, source, now):
             return None
-        self._make_room()
-        deadline = self._loop.time() + self._settings.link.handshake_timeout_s
-        quic = self._connection(is_client=False, first_destination=header.destination)
-        link = self._new_link(quic, deadline)
+        retried = header.destination if header.token else None
+        quic = self._connection(is_client=False, first_destination=first, retried=retried)
+        link = self._new_link(quic, now + self._settings.link.handshake_timeout_s)
         self._routes.add(header.destination, link)
-        self._arriving[link.number] = link
+        self._admission.opened(link.number, source, now, is_proved=bool(header.token))
         return link
 
-    def _make_room(self) -> None:
-        """End the oldest handshake if there are as many as may be.
-
-        An honest one takes a moment; whoever only holds a place has had it longest. So strangers
-        that never finish cannot lock out the nodes of the realm.
-        """
-        while len(self._arriving) >= self._settings.limits.pending_handshakes:
-            oldest = next(iter(self._arriving.values()))
-            self._forget(oldest)
+    def _admits(self, header: Header, sender: SocketAddress, source: str, now: float) -> bool:
+        """Carry out what the door decides about a first datagram; whether it may come in."""
+        decision = self._admission.judge(
+            source, now, links=len(self._links), is_proved=bool(header.token)
+        )
+        if decision.verdict is Verdict.RETRY:
+            return_to = self._draw(CONNECTION_ID_SIZE)
+            token = self._tokens.issue(sender, header.destination, return_to, now)
+            self._port.send(retry_packet(header, return_to, token), sender)
+            self.retries += 1
+        elif decision.verdict is Verdict.REFUSE:
+            self.refused[decision.cause] += 1
+        elif decision.evicted is not None:
+            self._forget(self._links[decision.evicted])
             self.refused["too many handshakes"] += 1
+        return decision.verdict is Verdict.ADMIT
 
     def _connection(
-        self, *, is_client: bool, first_destination: bytes | None = None
+        self,
+        *,
+        is_client: bool,
+        first_destination: bytes | None = None,
+        retried: bytes | None = None,
     ) -> MutualConnection:
         configuration = quic_configuration(
             self._credentials,
@@ -241,8 +347,10 @@ class Endpoint:
         return MutualConnection(
             self._credentials,
             self._clock,
+            self._tickets,
             configuration=configuration,
             original_destination_connection_id=first_destination,
+            retry_source_connection_id=retried,
         )
 
     def _new_link(self, quic: MutualConnection, deadline: float) -> Link:
@@ -259,7 +367,8 @@ class Endpoint:
     def _carry(self, link: Link) -> None:
         now = self._loop.time()
         for datagram, remote in link.datagrams_to_send(now):
-            self._port.send(datagram, remote)
+            if not self._port.send(datagram, remote):
+                link.size_refused(len(datagram), now)
         if link.ended is not None:
             self._report_end(link, link.ended.cause, link.ended.reason)
         if link.is_over:
@@ -287,9 +396,10 @@ class Endpoint:
         """Tell of the end of ``link``, once; its connection may still have a closing period."""
         if self._links.pop(link.number, None) is None:
             return
-        self._arriving.pop(link.number, None)
+        self._admission.ended(link.number)
         answer = self._dials.pop(link.number, None)
         if self._established.pop(link.number, None) is not None:
+            self._past_counts += link.counts
             self._observer.link_down(link, reason)
             return
         self.refused[cause] += 1
@@ -300,13 +410,22 @@ class Endpoint:
     def _forget(self, link: Link) -> None:
         self._routes.forget(link)
         self._links.pop(link.number, None)
-        self._arriving.pop(link.number, None)
+        self._admission.ended(link.number)
         self._awake.pop(link, None)
         timer = self._timers.pop(link.number, None)
         if timer is not None:
             timer.cancel()
 
-    async def _resolve(self, address: str, deadline: float) -> SocketAddress:
+    def _leave_port(self) -> None:
+        """Hear no more of where the endpoint was before it moved."""
+        if self._left is not None:
+            self._left.close()
+            self._left = None
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+    async def _resolve(self, address: str, deadline: float) -> list[SocketAddress]:
         try:
             wanted = parse_address(address)
             async with asyncio.timeout_at(deadline):
@@ -317,3 +436,7 @@ class Endpoint:
             raise DialFailed(f"{address}: the name was not resolved in time") from error
         except OSError as error:
             raise DialFailed(f"{address}: {error.strerror}") from error
+
+
+def _give_up(link: Link) -> None:
+    link.close(ErrorCode.NO_ERROR, "another address was quicker")

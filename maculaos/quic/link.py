@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aioquic.quic import events
-from aioquic.quic.packet import QuicErrorCode
-from aioquic.tls import AlertDescription
 
 from maculaos.addresses import Address, InvalidAddress
+from maculaos.effects import Carriage
 from maculaos.errors import LocalProtocolError
 from maculaos.identity import Identity
+from maculaos.quic.datagrams import read_datagram
+from maculaos.quic.endings import Ending, cause_of, ending_of, phrase, shortened
 from maculaos.quic.mutual_tls import ALPN, MutualConnection
-from maculaos.quic.streams import InboundStreams, OutboundStreams
+from maculaos.quic.streams import RANKS, InboundStreams, OutboundStreams
 from maculaos.session import (
     MAX_GREETING_SIZE,
     Deliver,
@@ -32,14 +33,16 @@ from maculaos.session import (
     check_local_message,
 )
 from maculaos.wire.frames import FrameError
-from maculaos.wire.messages import Message, encode_message
+from maculaos.wire.messages import Message, encode_message, may_travel_early
+from maculaos.wire.packing import Packer
 from maculaos.wire.registry import ErrorCode, StreamClass
 
 if TYPE_CHECKING:
-    from maculaos.quic.port import SocketAddress
+    from collections import Counter
 
-# A reason must fit into one packet with its headers, whatever the language.
-MAX_REASON_SIZE: Final = 200
+    from maculaos.quic.port import SocketAddress
+    from maculaos.security.credentials import Credentials
+
 # Signs of life per idle timeout: two may be lost in a row and the link still lives.
 _KEEP_ALIVES: Final = 4
 
@@ -93,15 +96,8 @@ class LinkTerms:
     software: str
     life: int
     queue_bytes: int
+    greeting_bytes: int
     idle_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a link ended: ``cause`` to count it under, ``reason`` for people."""
-
-    cause: str
-    reason: str
 
 
 class Link:
@@ -124,6 +120,7 @@ class Link:
         # Which life of the peer is at the other end; another one means that it started again.
         self.peer_life = 0
         self.bytes_sent = 0
+        self.datagrams_sent = 0
         self.bytes_received = 0
         self.ended: Ending | None = None
         # Nothing of the connection is left, not even its closing period.
@@ -139,8 +136,17 @@ class Link:
         self._now = 0.0
         self._last_word: tuple[ErrorCode, str] | None = None
         self._session: Session | None = None
+        # Whom the session is with: proved, or what a ticket says until then.
+        self._presumed: Identity | None = None
+        self._is_proved = False
+        self._is_up = False
+        # What the peer's early words lead to, once it has proved that they are its own.
+        self._deferred: list[Established | Deliver] = []
+        #: What a dialler says right behind its greeting: only what may travel early.
+        self.first_words: tuple[Message, ...] = ()
+        self._packer = Packer()
         self._inbound = InboundStreams(MAX_GREETING_SIZE)
-        self._outbound = OutboundStreams()
+        self._outbound = OutboundStreams(terms.queue_bytes, quic.unacknowledged)
 
     # What the node uses.
 
@@ -159,34 +165,58 @@ class Link:
         return "unknown" if address is None else written_address(address)
 
     @property
+    def remote_host(self) -> str:
+        """The address that the peer's datagrams come from, without its port."""
+        address = self._quic.get_peer_address()
+        return "" if address is None else str(address[0])
+
+    @property
     def is_established(self) -> bool:
         """Whether the link is up: greeted, and not ended."""
-        return self._session is not None and self._session.is_established and self.ended is None
+        return self._is_up and self.ended is None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a session ticket took the place of the certificates."""
+        return self._is_proved and self._quic.is_resumed
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that were accepted for sending and are not acknowledged yet."""
-        written = self._outbound.stream_ids.values()
-        return self._outbound.buffered_bytes + sum(map(self._quic.unacknowledged, written))
+        return self._outbound.waiting_bytes
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What found its queue full, by class, and what else the path cost."""
+        return self._quic.counts + self._outbound.refused
+
+    @property
+    def datagram_size(self) -> int:
+        """How large the UDP payloads to this peer may be now, in bytes."""
+        return self._quic.path_size.size
 
     @property
     def rtt_s(self) -> float:
         """The smoothed round trip time in seconds; 0 before the first sample."""
         return self._quic.round_trip_s
 
-    def send(self, message: Message, stream: StreamClass) -> bool:
+    def send(
+        self, message: Message, stream: StreamClass, carriage: Carriage = Carriage.STREAM
+    ) -> bool:
         """Queue ``message``; false if the link is not up, or holds as much as it may.
 
-        Raises ``LocalProtocolError`` for a greeting and ``FrameError`` above 16 MiB.
+        A datagram never finds its queue full: it crowds out the oldest that waits. Raises
+        ``LocalProtocolError`` for a greeting and ``FrameError`` above 16 MiB.
         """
         check_local_message(message)
         if not self.is_established:
             return False
-        data = encode_message(message)
-        if self.queued_bytes + len(data) > self._terms.queue_bytes:
-            return False
-        self._queue(stream, data)
-        return True
+        data = b"".join(self._packer.pack(message))
+        if carriage is Carriage.DATAGRAM and len(data) <= self._quic.datagram_room:
+            self._quic.send_datagram_frame(data)
+            self._carrier.wake(self)
+            return True
+        return self._offer(stream, data)
 
     def close(self, code: ErrorCode, reason: str) -> None:
         """End the link and tell the peer why.
@@ -196,8 +226,8 @@ class Link:
         """
         if self.ended is not None:
             return
-        self.ended = Ending(cause_of(code), _phrase(code, reason))
-        self._last_word = (code, _shortened(reason))
+        self.ended = Ending(cause_of(code), phrase(code, reason))
+        self._last_word = (code, shortened(reason))
         self._carrier.wake(self)
 
     # What the endpoint uses.
@@ -205,7 +235,21 @@ class Link:
     def start(self, remote: SocketAddress, now: float) -> None:
         """Begin the handshake with whoever listens at ``remote``."""
         self._quic.connect(remote, now=now)
+        if self._quic.presumed_peer is not None:
+            # The greeting goes with the first datagram (RFC 9001, 4.6: 0-RTT).
+            self._begin(self._quic.presumed_peer)
         self._carrier.wake(self)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Believe the peer by these from now on."""
+        self._quic.renew(credentials)
+
+    def recheck(self) -> bool:
+        """Close the link if its peer would not be believed now; whether that was so."""
+        refusal = self._quic.recheck() if self.ended is None else None
+        if refusal is not None:
+            self.close(ErrorCode.IDENTITY_MISMATCH, str(refusal))
+        return refusal is not None
 
     def receive_datagram(self, datagram: bytes, sender: SocketAddress, now: float) -> None:
         """Take one datagram of this connection; ``now`` in seconds of the loop's clock."""
@@ -218,6 +262,8 @@ class Link:
             # costs its sender the link, and never the node.
             self.close(ErrorCode.INTERNAL, f"cannot process a datagram: {type(error).__name__}")
         self._drain()
+        if self._is_wordy():
+            self.close(ErrorCode.LIMIT_EXCEEDED, "too much before the greeting")
         self._carrier.wake(self)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, SocketAddress]]:
@@ -232,7 +278,18 @@ class Link:
             self._quic.close(error_code=code, reason_phrase=reason)
             datagrams += self._quic.datagrams_to_send(now=now)
         self.bytes_sent += sum(len(datagram) for datagram, _ in datagrams)
+        self.datagrams_sent += len(datagrams)
         return datagrams
+
+    def size_refused(self, size: int, now: float) -> None:
+        """The system does not send datagrams of that size."""
+        self._quic.path_size.refused(size, now)
+
+    def move(self, now: float) -> None:
+        """Our own address is another one; tell the peer from there."""
+        if self.is_established:
+            self._quic.move(now)
+            self._carrier.wake(self)
 
     def next_timer(self) -> float | None:
         """When ``handle_timer`` has something to do, in seconds of the loop's clock."""
@@ -257,33 +314,44 @@ class Link:
         """Whether the first datagram was good enough to have somewhere to answer to."""
         return self._quic.get_peer_address() is not None
 
+    def _is_wordy(self) -> bool:
+        """Whether a peer that dialled has sent more than any greeting needs."""
+        is_greeting = not self.is_outbound and not self.is_established
+        return is_greeting and self.bytes_received > self._terms.greeting_bytes
+
     def _own_timer(self) -> float:
-        if self.is_established:
-            return min(self._keep_alive_at, self._expires_at)
-        return self._deadline
+        if not self.is_established:
+            return self._deadline
+        return min(self._keep_alive_at, self._expires_at, self._overdue_at())
+
+    def _overdue_at(self) -> float:
+        """When the rest of what the peer has begun to say is overdue."""
+        deadline = None if self._session is None else self._session.next_deadline()
+        return math.inf if deadline is None else deadline
 
     def _handle_own_timer(self, now: float) -> None:
         if now >= self._expires_at:
             self.close(ErrorCode.IDENTITY_MISMATCH, "the peer's certificate has expired")
-        elif self.is_established:
+        elif self._session is None or not self._is_proved:
+            self.close(ErrorCode.HANDSHAKE_TIMEOUT, "no answer in time")
+        elif not self.is_established or now >= self._overdue_at():
+            self._carry_out(self._session.advance(now))
+        else:
             self._keep_alive_at = now + self._keep_alive_s
             self._quic.send_ping(0)
-        elif self._session is None:
-            self.close(ErrorCode.HANDSHAKE_TIMEOUT, "no answer in time")
-        else:
-            self._carry_out(self._session.advance(now))
 
     def _drain(self) -> None:
         while (event := self._quic.next_event()) is not None:
             self._handle(event)
-        ending = self._quic.ending
-        if self.ended is None and ending is not None:
-            self.ended = self._explain(ending)
+        if self.ended is None:
+            self.ended = ending_of(self._quic)
 
     def _handle(self, event: events.QuicEvent) -> None:
         match event:
             case events.StreamDataReceived():
                 self._receive(event)
+            case events.DatagramFrameReceived(data=data):
+                self._receive_datagram_frame(data)
             case events.HandshakeCompleted():
                 self._greet(event)
             case events.ConnectionIdIssued(connection_id=issued):
@@ -305,8 +373,18 @@ class Link:
             # Cannot happen as long as aioquic calls what mutual_tls put in its way.
             self.close(ErrorCode.INTERNAL, "the peer was not checked")
             return
+        self._is_proved = True
         self._expires_at = self._now + self._quic.peer_valid_s
+        if self._session is None:
+            self._begin(peer)
+        elif self._presumed != peer:
+            self.close(ErrorCode.IDENTITY_MISMATCH, "another node answers at this address")
+        deferred, self._deferred = self._deferred, []
+        self._carry_out(tuple(deferred))
+
+    def _begin(self, peer: Identity) -> None:
         terms = self._terms
+        self._presumed = peer
         self._session = Session(
             SessionTerms(
                 local=terms.local,
@@ -320,8 +398,12 @@ class Link:
             )
         )
         self._carry_out(self._session.start())
+        for message in self.first_words:
+            self._reply(message, StreamClass.CONTROL)
 
     def _receive(self, event: events.StreamDataReceived) -> None:
+        if self._session is None and self._quic.presumed_peer is not None:
+            self._begin(self._quic.presumed_peer)
         session = self._session
         if session is None or self.ended is not None:
             return
@@ -333,14 +415,30 @@ class Link:
         if received is not None:
             stream, frames = received
             for frame in frames:
-                self._carry_out(session.receive(frame, stream))
+                self._carry_out(session.receive(frame, stream, self._now))
         if event.end_stream:
             self.close(ErrorCode.MALFORMED, "a stream lives as long as its link")
+
+    def _receive_datagram_frame(self, data: bytes) -> None:
+        session = self._session
+        if session is None or not self.is_established:
+            # It overtook the greeting; nobody counts on it.
+            return
+        try:
+            frames = read_datagram(data)
+        except FrameError as error:
+            self._carry_out(session.refuse_stream(error))
+            return
+        for frame in frames:
+            self._carry_out(session.receive(frame, StreamClass.CONTROL, self._now))
 
     def _carry_out(self, effects: tuple[SessionEffect, ...]) -> None:
         for effect in effects:
             if self.ended is not None:
                 return
+            if not self._is_proved and isinstance(effect, Established | Deliver):
+                self._defer(effect)
+                continue
             match effect:
                 case Deliver(message):
                     self._carrier.message_received(self, message)
@@ -349,22 +447,30 @@ class Link:
                 case Established():
                     self.peer_addresses = effect.addresses
                     self.peer_software, self.peer_life = effect.software, effect.life
+                    self._is_up = True
                     self._inbound.allow_large_frames()
                     self._carrier.link_established(self)
                 case Refuse(code, reason):
                     self.close(code, reason)
 
+    def _defer(self, effect: Established | Deliver) -> None:
+        """Nothing counts before the handshake ends; most must not even be said (0-RTT)."""
+        if isinstance(effect, Deliver) and not may_travel_early(effect.message):
+            what = f"{type(effect.message).__name__} before the handshake ended"
+            self.close(ErrorCode.NOT_ALLOWED_YET, what)
+        else:
+            self._deferred.append(effect)
+
     def _reply(self, message: Message, stream: StreamClass) -> None:
-        data = encode_message(message)
-        if self.queued_bytes + len(data) > self._terms.queue_bytes:
+        if not self._offer(stream, encode_message(message)):
             # It asks and asks, and takes no answer.
             self.close(ErrorCode.LIMIT_EXCEEDED, "too much waits for this peer")
-        else:
-            self._queue(stream, data)
 
-    def _queue(self, stream: StreamClass, data: bytes) -> None:
-        self._outbound.queue(stream, data)
+    def _offer(self, stream: StreamClass, data: bytes) -> bool:
+        if not self._outbound.offer(stream, data):
+            return False
         self._carrier.wake(self)
+        return True
 
     def _write(self) -> None:
         for stream, data in self._outbound.take():
@@ -372,20 +478,8 @@ class Link:
             if stream_id is None:
                 stream_id = self._quic.get_next_available_stream_id(is_unidirectional=True)
                 self._outbound.stream_ids[stream] = stream_id
+                self._quic.rank_stream(stream_id, RANKS[stream])
             self._quic.send_stream_data(stream_id, data)
-
-    def _explain(self, ending: events.ConnectionTerminated) -> Ending:
-        """Why the connection ended, when it was not we who closed the link."""
-        refusal = self._quic.refusal
-        if refusal is not None:
-            return Ending(refusal.cause, str(refusal))
-        why = ending.reason_phrase or _name_of_error(ending.error_code)
-        if not self._quic.is_ended_by_peer:
-            return Ending("transport", why)
-        if ending.frame_type is None:
-            code = _known_code(ending.error_code)
-            return Ending(f"peer: {cause_of(code)}", _phrase(code, ending.reason_phrase))
-        return Ending("refused by peer", f"refused by the peer: {why}")
 
 
 def written_address(address: SocketAddress) -> str:
@@ -395,33 +489,3 @@ def written_address(address: SocketAddress) -> str:
         return str(Address(host, int(address[1])))
     except InvalidAddress:
         return f"[{host}]:{address[1]}"
-
-
-def _phrase(code: ErrorCode, reason: str) -> str:
-    return f"{code.name}: {reason}" if reason else code.name
-
-
-def cause_of(code: ErrorCode) -> str:
-    """The word under which an ending with that code is counted."""
-    return code.name.lower().replace("_", " ")
-
-
-def _known_code(code: int) -> ErrorCode:
-    try:
-        return ErrorCode(code)
-    except ValueError:
-        return ErrorCode.INTERNAL
-
-
-def _name_of_error(code: int) -> str:
-    """A transport error in words; from 0x100 on it is a TLS alert (RFC 9001, 4.8)."""
-    alert = code - QuicErrorCode.CRYPTO_ERROR
-    try:
-        name = QuicErrorCode(code).name if alert < 0 else AlertDescription(alert).name
-    except ValueError:
-        return f"QUIC error 0x{code:x}"
-    return name.lower().replace("_", " ")
-
-
-def _shortened(reason: str) -> str:
-    return reason.encode()[:MAX_REASON_SIZE].decode(errors="ignore")

@@ -6,30 +6,38 @@ none at all. This module completes the check on both ends, at the moment when th
 certificate arrives: the realm authority's signature, the dates, the usages, the realm. The proof
 that the peer holds the key follows in the same handshake, checked by aioquic itself.
 
-It touches private names of aioquic, all in this file: ``Context._request_client_certificate``,
-``_set_peer_certificate`` and ``_server_handle_certificate``, and to read what it has no public
-word for, ``QuicConnection._close_event``, ``_state``, ``_streams``,
-``_loss``. Should they change, connections
-fail rather than go unchecked: nobody has a ``peer`` whom the check did not see.
+A resumed handshake carries no certificate. Its peer is whom the ticket was given to, or came from,
+if its certificate would still be believed (``resumption``, ``tickets``). Whatever keeps a ticket
+from being used, the certificate is asked for: there is no third way to a ``peer``.
 
-Session tickets are neither offered nor taken, so there is no 0-RTT: a resumed handshake carries no
-certificate to check. There is no host name check either: a node is its key, not its address.
+It touches private names of aioquic, all in this file: ``Context._request_client_certificate``,
+``_set_peer_certificate``, ``_server_handle_certificate`` and ``_supported_groups``, to bound the
+peer's streams ``QuicConnection._local_max_streams_uni`` and ``_bidi``, and to read what it has no
+public word for, ``_close_event``, ``_state``, ``_streams``, ``_loss``. Should they change,
+connections fail rather than go unchecked: nobody has a ``peer`` whom the check did not see.
+
+There is no host name check: a node is its key, not its address.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from aioquic import tls
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.connection import QuicConnectionState
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from maculaos.quic.datagrams import MAX_DATAGRAM_FRAME
+from maculaos.quic.path_size import BASE_SIZE
+from maculaos.quic.resumption import ResumableConnection
+from maculaos.quic.tickets import Proof, fingerprint
 from maculaos.security.certificates import (
     CertificateExpired,
     CertificateNotYetValid,
     CertificateRefused,
+    CertificateRevoked,
     MissingUsage,
     NoCertificate,
     NotIssuedByRealm,
@@ -40,17 +48,20 @@ from maculaos.security.certificates import (
 if TYPE_CHECKING:
     from aioquic._buffer import Buffer
     from aioquic.quic.events import ConnectionTerminated
+    from cryptography.x509 import Certificate
 
     from maculaos.host.clock import Clock
     from maculaos.identity import Identity
+    from maculaos.quic.tickets import Tickets
     from maculaos.security.credentials import Credentials
 
 ALPN: Final = "macula/1"
 CONNECTION_ID_SIZE: Final = 8
-MAX_DATAGRAM_SIZE: Final = 1200
 # What a peer may have in flight: enough for 8 MiB/s at a round trip of a second.
 MAX_DATA: Final = 8 * 1024 * 1024
 MAX_STREAM_DATA: Final = 4 * 1024 * 1024
+# One per stream class; aioquic allows more only as streams end, and ours last as long as the link.
+MAX_STREAMS: Final = 16
 
 # RFC 8446, 6.2: the alert that tells the peer which check failed.
 _ALERTS: Final[dict[type[CertificateRefused], tls.AlertDescription]] = {
@@ -58,6 +69,7 @@ _ALERTS: Final[dict[type[CertificateRefused], tls.AlertDescription]] = {
     NotIssuedByRealm: tls.AlertDescription.unknown_ca,
     CertificateExpired: tls.AlertDescription.certificate_expired,
     CertificateNotYetValid: tls.AlertDescription.certificate_expired,
+    CertificateRevoked: tls.AlertDescription.certificate_revoked,
     MissingUsage: tls.AlertDescription.unsupported_certificate,
     WrongRealm: tls.AlertDescription.access_denied,
 }
@@ -83,7 +95,8 @@ def quic_configuration(
         idle_timeout=idle_timeout_s,
         is_client=is_client,
         max_data=MAX_DATA,
-        max_datagram_size=MAX_DATAGRAM_SIZE,
+        max_datagram_frame_size=MAX_DATAGRAM_FRAME,
+        max_datagram_size=BASE_SIZE,
         max_stream_data=MAX_STREAM_DATA,
         private_key=credentials.key,
         # The client's end then also makes aioquic's own check, without a host name.
@@ -91,29 +104,42 @@ def quic_configuration(
     )
 
 
-class MutualConnection(QuicConnection):
-    """A ``QuicConnection`` that ends the handshake unless the peer is a node of our realm."""
+class MutualConnection(ResumableConnection):
+    """A ``ResumableConnection`` that ends the handshake unless the peer is a node of our realm."""
 
-    def __init__(self, credentials: Credentials, clock: Clock, **options: Any) -> None:
-        """Take our credentials, the clock for certificate dates, and aioquic's own options."""
-        super().__init__(**options)
-        self._credentials = credentials
-        self._clock = clock
-        self._claimed: Identity | None = None
+    def __init__(
+        self,
+        credentials: Credentials,
+        clock: Clock,
+        tickets: Tickets | None = None,
+        **options: Any,
+    ) -> None:
+        """Take what ``ResumableConnection`` takes."""
+        super().__init__(credentials, clock, tickets, **options)
+        self._local_max_streams_uni.value = MAX_STREAMS
+        self._local_max_streams_bidi.value = 0
         self.refusal: CertificateRefused | None = None
-
-    @property
-    def peer(self) -> Identity | None:
-        """Who the peer is; only a fact once the handshake is complete."""
-        return self._claimed if self._handshake_complete else None
 
     @property
     def peer_valid_s(self) -> float:
         """For how many seconds from now the peer's certificate holds; negative once it expired."""
-        certificate = self.tls._peer_certificate
-        if certificate is None:
+        if self._proof is None:
             return 0.0
-        return certificate.not_valid_after_utc.timestamp() - self._clock.now()
+        return self._proof.certificate.not_valid_after_utc.timestamp() - self._clock.now()
+
+    def renew(self, credentials: Credentials) -> None:
+        """Believe the peer by these from now on; what we have shown it stays."""
+        self._credentials = credentials
+
+    def recheck(self) -> CertificateRefused | None:
+        """Why the peer would not be believed if it came now; nothing if it would."""
+        if self._proof is None:
+            return None
+        try:
+            self._identify(self._proof.certificate)
+        except CertificateRefused as refusal:
+            return refusal
+        return None
 
     @property
     def ending(self) -> ConnectionTerminated | None:
@@ -143,6 +169,8 @@ class MutualConnection(QuicConnection):
         super()._initialize(peer_cid)
         context = self.tls
         context._request_client_certificate = not self._is_client
+        # A key pair for each group would be made for every handshake; all nodes have this one.
+        context._supported_groups = [tls.Group.X25519]
         take_certificate = context._set_peer_certificate
         take_client_certificate = context._server_handle_certificate
 
@@ -153,23 +181,29 @@ class MutualConnection(QuicConnection):
         def server_handle_certificate(input_buf: Buffer) -> None:
             take_client_certificate(input_buf)
             # An empty list passes without the method above ever being called.
-            if self._claimed is None:
+            if self._proof is None:
                 self._refuse(NoCertificate("no certificate was presented"))
 
         context._set_peer_certificate = set_peer_certificate  # type: ignore[method-assign]
         context._server_handle_certificate = server_handle_certificate  # type: ignore[method-assign]
 
-    def _check(self, context: tls.Context) -> None:
-        certificate = context._peer_certificate
+    def _identify(self, certificate: Certificate | None) -> Identity:
         chain = () if certificate is None else (certificate,)
         ours = self._credentials
+        now = self._clock.now()
+        return check_peer(chain, ours.realm_ca, ours.identity.realm, now, ours.revoked)
+
+    def _check(self, context: tls.Context) -> None:
+        certificate = context._peer_certificate
         try:
-            identity = check_peer(chain, ours.realm_ca, ours.identity.realm, self._clock.now())
+            identity = self._identify(certificate)
         except CertificateRefused as refusal:
             self._refuse(refusal)
-        else:
-            self._claimed = identity
+        if certificate is not None:
+            ours = self._configuration.certificate
+            shown = b"" if ours is None else fingerprint(ours)
+            self._proof = Proof(identity, certificate, shown, self._clock.now())
 
-    def _refuse(self, refusal: CertificateRefused) -> None:
+    def _refuse(self, refusal: CertificateRefused) -> NoReturn:
         self.refusal = refusal
         raise PeerRefused(refusal) from refusal

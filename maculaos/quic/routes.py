@@ -37,6 +37,8 @@ class Header:
     source: bytes = b""
     version: int | None = None
     is_initial: bool = False
+    # What an Initial packet returns to prove where it comes from (RFC 9000, 8.1).
+    token: bytes = b""
 
 
 def read_header(datagram: bytes) -> Header | None:
@@ -52,7 +54,14 @@ def read_header(datagram: bytes) -> Header | None:
         return None
     version = int.from_bytes(datagram[1:5])
     packet_type = (datagram[0] & 0x30) >> 4
-    return Header(destination, source, version, _INITIAL_TYPES.get(version) == packet_type)
+    if _INITIAL_TYPES.get(version) != packet_type:
+        return Header(destination, source, version)
+    token = _read_token(datagram, end)
+    return (
+        None
+        if token is None
+        else Header(destination, source, version, is_initial=True, token=token)
+    )
 
 
 def negotiation_for(header: Header, size: int) -> bytes | None:
@@ -78,6 +87,7 @@ def opens_connection(header: Header, size: int) -> bool:
         and size >= SMALLEST_FIRST_DATAGRAM
         # RFC 9000, 7.2: a client chooses at least 8 bytes.
         and CONNECTION_ID_SIZE <= len(header.destination) <= _MAX_ID_SIZE
+        and len(header.source) <= _MAX_ID_SIZE
     )
 
 
@@ -110,6 +120,16 @@ class Routes(Generic[Owner]):
         """Drop every id of ``owner``."""
         for connection_id in self._ids.pop(owner, ()):
             del self._owners[connection_id]
+
+
+def _read_token(datagram: bytes, offset: int) -> bytes | None:
+    """The token of an Initial packet at ``offset``; none if the datagram is cut."""
+    if offset >= len(datagram):
+        return None
+    start = offset + (1 << (datagram[offset] >> 6))
+    # RFC 9000, 16: the first two bits say how many bytes the number has.
+    size = int.from_bytes(datagram[offset:start]) & ((1 << (8 * (start - offset) - 2)) - 1)
+    return datagram[start : start + size] if start + size <= len(datagram) else None
 
 
 def _read_id(datagram: bytes, offset: int) -> tuple[bytes, int]:

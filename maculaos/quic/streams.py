@@ -2,16 +2,27 @@
 
 The first byte of a stream is its class, then frames follow. Both halves are plain bookkeeping on
 bytes; who reads and writes them on the network is ``link``.
+
+Each class has a rank: CONTROL goes first, then messages by priority, BULK last. Every class has a
+queue; what waits at its own rank and before it may fill the link's bound, then more is refused and
+counted. So what is less urgent never keeps out what is more urgent, and never delays it.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 from maculaos.wire.frames import MAX_PAYLOAD_SIZE, Frame, FrameError, FrameReader
-from maculaos.wire.registry import ErrorCode, StreamClass
+from maculaos.wire.registry import MESSAGE_STREAMS, ErrorCode, StreamClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _UNIDIRECTIONAL: Final = 0x2
+_ORDER: Final = (StreamClass.CONTROL, *MESSAGE_STREAMS, StreamClass.BULK)
+#: Which class goes first: the lower rank.
+RANKS: Final = {stream: rank for rank, stream in enumerate(_ORDER)}
 
 
 class InboundStreams:
@@ -58,27 +69,63 @@ class InboundStreams:
 
 
 class OutboundStreams:
-    """Gathers what is to be written, so that many small frames become one write."""
+    """Gathers what is to be written, so that many small frames become one write.
 
-    def __init__(self) -> None:
+    ``unacknowledged`` tells, for a stream id, the bytes that were written and are still on their
+    way: they count as waiting, too.
+    """
+
+    def __init__(self, limit_bytes: int, unacknowledged: Callable[[int], int]) -> None:
         self.stream_ids: dict[StreamClass, int] = {}
-        self._buffers: dict[StreamClass, bytearray] = {}
+        #: Messages that were not taken, by the name of their class.
+        self.refused: Counter[str] = Counter()
+        self._limit_bytes = limit_bytes
+        self._unacknowledged = unacknowledged
+        self._queues: dict[StreamClass, list[bytes]] = {}
+        self._queued_bytes = [0] * len(_ORDER)
+        # At least what waits, by rank: grows with every frame, and is counted anew when it
+        # reaches the bound. So most frames cost one addition.
+        self._estimates = [0] * len(_ORDER)
 
     @property
     def buffered_bytes(self) -> int:
         """Bytes that were queued and not taken yet."""
-        return sum(len(buffer) for buffer in self._buffers.values())
+        return sum(self._queued_bytes)
 
-    def queue(self, stream: StreamClass, data: bytes) -> None:
-        """Append ``data`` to what goes out on the stream of that class."""
-        buffer = self._buffers.get(stream)
-        if buffer is None:
-            buffer = self._buffers[stream] = bytearray([stream])
-        buffer += data
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that were queued and not acknowledged yet."""
+        return self.buffered_bytes + sum(map(self._unacknowledged, self.stream_ids.values()))
+
+    def offer(self, stream: StreamClass, data: bytes) -> bool:
+        """Append ``data`` to what goes out on the stream of that class; false if it is full."""
+        rank = RANKS[stream]
+        estimates = self._estimates
+        if sum(estimates[: rank + 1]) + len(data) > self._limit_bytes:
+            self._count(rank)
+            if sum(estimates[: rank + 1]) + len(data) > self._limit_bytes:
+                self.refused[stream.name] += 1
+                return False
+        estimates[rank] += len(data)
+        self._queued_bytes[rank] += len(data)
+        queue = self._queues.get(stream)
+        if queue is None:
+            queue = self._queues[stream] = [bytes([stream])]
+        queue.append(data)
+        return True
 
     def take(self) -> list[tuple[StreamClass, bytes]]:
-        """Everything queued, by class, CONTROL first; the buffers are empty afterwards."""
-        taken = [(stream, bytes(self._buffers[stream])) for stream in sorted(self._buffers)]
-        for buffer in self._buffers.values():
-            buffer.clear()
-        return [(stream, data) for stream, data in taken if data]
+        """Everything queued, by class, the first rank first; the buffers are empty afterwards."""
+        taken = []
+        for rank, stream in enumerate(_ORDER):
+            if queue := self._queues.get(stream):
+                taken.append((stream, b"".join(queue) if len(queue) > 1 else queue[0]))
+                queue.clear()
+                self._queued_bytes[rank] = 0
+        return taken
+
+    def _count(self, last_rank: int) -> None:
+        for rank, stream in enumerate(_ORDER[: last_rank + 1]):
+            stream_id = self.stream_ids.get(stream)
+            written = 0 if stream_id is None else self._unacknowledged(stream_id)
+            self._estimates[rank] = written + self._queued_bytes[rank]

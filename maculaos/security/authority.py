@@ -2,7 +2,8 @@
 
 Everything is Ed25519: aioquic signs and verifies it in both directions of a mutual handshake, the
 keys are 32 bytes, and no signature needs fresh entropy. Keys only ever reach files of mode 0600.
-This module does not revoke, does not keep a list of what it signed, and never prints a key.
+What is signed is kept in ``ledger`` first. Taking back is ``revoker``'s business, other machines
+are that of ``enrolment``; no key is ever printed.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ from maculaos.errors import UsageError
 from maculaos.host.files import make_private_directory, write_atomically
 from maculaos.identity import Identity, InvalidIdentity, check_name, check_realm, node_id_of
 from maculaos.security.certificates import MalformedIdentity, realm_of_authority
+from maculaos.security.ledger import Ledger, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maculaos.host.entropy import Entropy
 
+# Where other machines ask the authority, as TLS names it. No node may have that name.
+ENROLMENT_HOST = "enrolment.macula.internal"
 REALM_DAYS = 3650
 NODE_DAYS = 365
 # Clocks of small machines disagree: a new certificate must be good at once on all of them.
@@ -50,15 +54,23 @@ class RealmFiles:
 
     certificate: Path
     key: Path
+    # Signs join tokens; made with the first.
+    token_key: Path
+    # The newest revocation list; there is none until something is revoked.
+    revocations: Path
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityFiles:
-    """Where one node's identity lives; ``realm_ca`` is a copy of the authority's certificate."""
+    """Where one node's identity lives.
+
+    ``realm_ca`` and ``revocations`` are copies of the authority's files of the same names.
+    """
 
     certificate: Path
     key: Path
     realm_ca: Path
+    revocations: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +94,15 @@ class Request:
 
 def realm_files(directory: Path) -> RealmFiles:
     """The files of the authority in ``directory``, whether they exist or not."""
-    return RealmFiles(directory / "realm.crt", directory / "realm.key")
+    names = ("realm.crt", "realm.key", "tokens.key", "realm.crl")
+    return RealmFiles(*(directory / name for name in names))
 
 
 def identity_files(out: Path, name: str) -> IdentityFiles:
     """The files of the node ``name`` under ``out``, whether they exist or not."""
     home = out / name
-    return IdentityFiles(home / "node.crt", home / "node.key", home / "realm.crt")
+    names = ("node.crt", "node.key", "realm.crt", "realm.crl")
+    return IdentityFiles(*(home / name for name in names))
 
 
 def create_realm(
@@ -105,9 +119,9 @@ def create_realm(
         if path.exists():
             raise UsageError(f"{path} exists already", "choose another folder for the new realm")
     key = Ed25519PrivateKey.from_private_bytes(entropy.draw(_KEY_SIZE))
-    certificate = _sign_authority(key, realm, _validity(now, days), entropy)
+    certificate = _sign_authority(key, realm, validity_of(now, days), entropy)
     make_private_directory(directory)
-    write_atomically(files.key, _key_pem(key), _SECRET_MODE)
+    write_key(files.key, key)
     write_atomically(files.certificate, certificate.public_bytes(Encoding.PEM))
     return files
 
@@ -145,14 +159,16 @@ def issue(
     _check_word(check_name, request.name)
     authority = open_authority(realm_directory)
     files = identity_files(out, request.name)
-    key = _kept_key(files.key) if request.is_renewal else _new_key(files, entropy)
+    key = _kept_key(files.key) if request.is_renewal else new_key(files, entropy)
     if request.is_renewal and not request.hosts:
-        request = replace(request, hosts=_kept_hosts(files.certificate))
+        request = replace(request, hosts=_hosts_in(files.certificate))
     certificate = sign_node(authority, request, key.public_key(), now=now, entropy=entropy)
+    with guarded(realm_directory):
+        Ledger(realm_directory).record(request.name, certificate)
     make_private_directory(out)
     make_private_directory(files.key.parent)
     if not request.is_renewal:
-        write_atomically(files.key, _key_pem(key), _SECRET_MODE)
+        write_key(files.key, key)
     write_atomically(files.certificate, certificate.public_bytes(Encoding.PEM))
     write_atomically(files.realm_ca, authority.certificate.public_bytes(Encoding.PEM))
     return files
@@ -165,7 +181,7 @@ def sign_node(
 
     ``now`` is in epoch seconds. Raises ``UsageError`` for days below 1 or beyond the authority's.
     """
-    first, last = _validity(now, request.days)
+    first, last = validity_of(now, request.days)
     if last > authority.certificate.not_valid_after_utc:
         ends = authority.certificate.not_valid_after_utc
         left = max(0, (ends - datetime.fromtimestamp(now, UTC)).days)
@@ -174,11 +190,11 @@ def sign_node(
             "choose fewer days, or make a new realm authority",
         )
     builder = (
-        _builder(key, (first, last), entropy)
+        certificate_of(key, (first, last), entropy)
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request.name)]))
         .issuer_name(authority.certificate.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(is_authority=False), critical=True)
+        .add_extension(key_usage(is_authority=False), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage(
                 [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
@@ -206,18 +222,19 @@ def _sign_authority(
     # No name constraint: for URIs it speaks of fully qualified host names only (RFC 5280,
     # 4.2.1.10), and a realm is often one word. Every node compares the realm itself instead.
     return (
-        _builder(key.public_key(), validity, entropy)
+        certificate_of(key.public_key(), validity, entropy)
         .subject_name(subject)
         .issuer_name(subject)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(is_authority=True), critical=True)
+        .add_extension(key_usage(is_authority=True), critical=True)
         .sign(key, None)
     )
 
 
-def _builder(
+def certificate_of(
     key: Ed25519PublicKey, validity: tuple[datetime, datetime], entropy: Entropy
 ) -> x509.CertificateBuilder:
+    """What every certificate begins with: a key, from when to when, and a number of its own."""
     first, last = validity
     serial = int.from_bytes(entropy.draw(_SERIAL_SIZE)) or 1
     return (
@@ -243,6 +260,8 @@ def _names(
 
 
 def _host_name(host: str) -> x509.GeneralName:
+    if host.lower().rstrip(".") == ENROLMENT_HOST:
+        raise UsageError(f"{host} is the authority's own name", "name another host")
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
@@ -253,7 +272,8 @@ def _host_name(host: str) -> x509.GeneralName:
         raise UsageError(f"{host!r} is not a host", "name a DNS name or an IP address") from error
 
 
-def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
+def key_usage(*, is_authority: bool) -> x509.KeyUsage:
+    """What a key may do: an authority signs certificates and lists, all others only messages."""
     return x509.KeyUsage(
         digital_signature=not is_authority,
         key_cert_sign=is_authority,
@@ -267,14 +287,16 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
     )
 
 
-def _validity(now: float, days: int) -> tuple[datetime, datetime]:
+def validity_of(now: float, days: int) -> tuple[datetime, datetime]:
+    """From a little before ``now`` (epoch seconds) until so many days later."""
     if not 1 <= days <= REALM_DAYS:
         raise UsageError(f"{days} days is not a lifetime", f"choose 1 to {REALM_DAYS} days")
     moment = datetime.fromtimestamp(now, UTC).replace(microsecond=0)
     return moment - BACKDATED, moment + timedelta(days=days)
 
 
-def _new_key(files: IdentityFiles, entropy: Entropy) -> Ed25519PrivateKey:
+def new_key(files: IdentityFiles, entropy: Entropy) -> Ed25519PrivateKey:
+    """A key for an identity that is not there yet; else raises ``UsageError``."""
     for path in (files.certificate, files.key):
         if path.exists():
             raise UsageError(
@@ -297,19 +319,28 @@ def _kept_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _kept_hosts(path: Path) -> tuple[str, ...]:
+def _hosts_in(path: Path) -> tuple[str, ...]:
     """The host names of the certificate that is renewed; none if it is lost or not readable."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        return hosts_of(x509.load_pem_x509_certificate(path.read_bytes()))
+    except (OSError, ValueError):
+        return ()
+
+
+def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names and IP addresses in a certificate: a renewed one keeps them."""
+    try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (OSError, ValueError, x509.ExtensionNotFound):
+    except x509.ExtensionNotFound:
         return ()
     addresses = extension.value.get_values_for_type(x509.IPAddress)
     return (*map(str, addresses), *extension.value.get_values_for_type(x509.DNSName))
 
 
-def _key_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def write_key(path: Path, key: Ed25519PrivateKey) -> None:
+    """Write a private key where only its owner can read it."""
+    content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_atomically(path, content, _SECRET_MODE)
 
 
 def _check_word(check: Callable[[str], str], word: str) -> None:

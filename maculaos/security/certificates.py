@@ -1,9 +1,8 @@
 """Reading and checking node certificates: what one says, and whether this realm believes it.
 
 The check is made for a realm whose authority signs every node directly: there are no
-intermediates to walk, no host names to compare (a node is its key, wherever it answers from), and
-no revocation lists (certificates are replaced or left to expire). Files are the business of
-``credentials``, the TLS handshake is the business of ``maculaos.quic``.
+intermediates to walk and no host names to compare (a node is its key, wherever it answers from).
+Files are the business of ``credentials``, the TLS handshake is the business of ``maculaos.quic``.
 """
 
 from __future__ import annotations
@@ -18,9 +17,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from maculaos.errors import MaculaError
 from maculaos.identity import URI_SCHEME, Identity, InvalidIdentity, node_id_of, parse_uri
+from maculaos.security.revocations import NOTHING_REVOKED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from maculaos.security.revocations import RevocationList
 
 # What reading a hostile certificate may raise: its extensions and key are only parsed on access.
 _UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, UnsupportedAlgorithm)
@@ -56,6 +58,12 @@ class CertificateNotYetValid(CertificateRefused):
     """Its first moment has not come: one of the two clocks is wrong."""
 
     cause = "not yet valid"
+
+
+class CertificateRevoked(CertificateRefused):
+    """The realm's authority has taken it back."""
+
+    cause = "revoked"
 
 
 class MissingUsage(CertificateRefused):
@@ -97,7 +105,11 @@ def identity_of(certificate: x509.Certificate) -> Identity:
 
 
 def check_peer(
-    chain: Sequence[x509.Certificate], realm_ca: x509.Certificate, realm: str, now: float
+    chain: Sequence[x509.Certificate],
+    realm_ca: x509.Certificate,
+    realm: str,
+    now: float,
+    revoked: RevocationList = NOTHING_REVOKED,
 ) -> Identity:
     """The identity of a peer that presented ``chain`` (its own certificate first).
 
@@ -109,6 +121,7 @@ def check_peer(
     certificate = chain[0]
     check_issuer(certificate, realm_ca)
     check_dates(certificate, now)
+    check_revoked(certificate, revoked)
     _check_usage(certificate)
     identity = identity_of(certificate)
     if identity.realm != realm:
@@ -133,6 +146,14 @@ def check_dates(certificate: x509.Certificate, now: float) -> None:
     if moment > certificate.not_valid_after_utc:
         last = written_moment(certificate.not_valid_after_utc)
         raise CertificateExpired(f"the certificate expired at {last}")
+
+
+def check_revoked(certificate: x509.Certificate, revoked: RevocationList) -> None:
+    """Raise ``CertificateRevoked`` if ``certificate`` is on that list."""
+    if revoked.is_revoked(certificate.serial_number):
+        raise CertificateRevoked(
+            f"the certificate with serial {certificate.serial_number:x} is revoked"
+        )
 
 
 def written_moment(moment: datetime) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -20,13 +21,22 @@ from maculaos.security.certificates import (
     CertificateExpired,
     CertificateNotYetValid,
     CertificateRefused,
+    CertificateRevoked,
     NotIssuedByRealm,
     WrongRealm,
     check_peer,
     is_authority,
 )
+from maculaos.security.revocations import (
+    MAX_LIST_SIZE,
+    NOTHING_REVOKED,
+    RevocationList,
+    RevocationListRefused,
+    read_revocation_list,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from maculaos.settings import CredentialSettings
@@ -42,6 +52,7 @@ class Credentials:
     certificate: x509.Certificate
     key: Ed25519PrivateKey = field(repr=False)
     realm_ca: x509.Certificate
+    revoked: RevocationList = NOTHING_REVOKED
 
 
 def load_credentials(
@@ -50,18 +61,23 @@ def load_credentials(
     """The credentials of the node ``name`` of ``realm``; ``now`` in epoch seconds.
 
     Raises ``UsageError`` for a file that is missing, unreadable or not what it should be, a key
-    that others may read or that is not the certificate's, and a certificate that is expired, of
-    another realm, of another node, or not signed by the realm's authority.
+    that others may read or that is not the certificate's, a certificate that is expired, revoked,
+    of another realm, of another node, or not signed by the realm's authority, and a revocation
+    list that is not the authority's.
     """
     realm_ca = read_certificate(settings.realm_ca)
     certificate = read_certificate(settings.certificate)
-    key = _read_key(settings.key)
+    key = read_key(settings.key)
     if not is_authority(realm_ca):
         raise UsageError(
             f"{settings.realm_ca} is not an authority's certificate",
             "realm_ca must name the realm.crt that macula realm issue wrote",
         )
-    identity = _checked(settings.certificate, certificate, realm_ca, realm, now)
+    revoked = NOTHING_REVOKED
+    if settings.revocations is not None:
+        revoked = read_revocations(settings.revocations, realm_ca)
+    check = partial(check_peer, (certificate,), realm_ca, realm, now, revoked)
+    identity = _checked(settings.certificate, check)
     if identity.name != name:
         raise UsageError(
             f"{settings.certificate} belongs to the node {identity.name}, not {name}",
@@ -72,7 +88,7 @@ def load_credentials(
             f"{settings.key} is not the key of {settings.certificate}",
             "use the two files that macula realm issue wrote together",
         )
-    return Credentials(identity, certificate, key, realm_ca)
+    return Credentials(identity, certificate, key, realm_ca, revoked)
 
 
 def read_certificate(path: Path) -> x509.Certificate:
@@ -86,7 +102,24 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise UsageError(f"{path} holds no certificate", "name a PEM file (.crt)") from error
 
 
-def _read_key(path: Path) -> Ed25519PrivateKey:
+def read_revocations(path: Path, realm_ca: x509.Certificate) -> RevocationList:
+    """The authority's list in a PEM file; raises ``UsageError`` if it is missing or not good."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_LIST_SIZE + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}",
+            "copy realm.crl from the realm's authority, or leave credentials.revocations out",
+        ) from error
+    try:
+        return read_revocation_list(content, realm_ca)
+    except RevocationListRefused as refusal:
+        raise RevocationListRefused(f"{path}: {refusal.what}", refusal.hint) from refusal
+
+
+def read_key(path: Path) -> Ed25519PrivateKey:
+    """The private key in a PEM file that only its owner may use; else raises ``UsageError``."""
     content = _read(path)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:
@@ -113,12 +146,10 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _checked(
-    path: Path, certificate: x509.Certificate, realm_ca: x509.Certificate, realm: str, now: float
-) -> Identity:
+def _checked(path: Path, check: Callable[[], Identity]) -> Identity:
     """What a peer would find out, told to the operator."""
     try:
-        return check_peer((certificate,), realm_ca, realm, now)
+        return check()
     except CertificateRefused as refusal:
         raise UsageError(f"{path}: {refusal}", _next_move(refusal)) from refusal
 
@@ -126,7 +157,9 @@ def _checked(
 def _next_move(refusal: CertificateRefused) -> str:
     match refusal:
         case CertificateExpired():
-            return "renew it with: macula realm issue NODE --renew"
+            return "renew it with: macula realm issue NODE --renew, where the authority is"
+        case CertificateRevoked():
+            return "ask whoever guards the realm's authority for a new identity"
         case CertificateNotYetValid():
             return "set the clock of this machine"
         case NotIssuedByRealm():

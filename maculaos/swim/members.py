@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from maculaos.swim.rumour import Health, Rumour, believe
+from maculaos.swim.digest import Digest
+from maculaos.swim.rumour import Health, Rumour, beats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Members:
         self._members: dict[NodeId, Rumour] = {}
         # When each tombstone expires; all last equally long, so the first is the earliest.
         self._tombstones: dict[NodeId, float] = {}
+        self.digest = Digest()
         self.refused = 0
 
     def __len__(self) -> int:
@@ -47,8 +49,8 @@ class Members:
         """Whether believing ``heard`` would change the table."""
         held = self._members.get(heard.node_id)
         if held is not None:
-            return believe(held, heard) != held
-        if heard.health.is_gone:
+            return beats(heard, held)
+        if heard.health >= Health.DEAD:
             return False
         if len(self._members) >= self._limit:
             self.refused += 1
@@ -57,20 +59,29 @@ class Members:
 
     def put(self, rumour: Rumour, now: float) -> Rumour | None:
         """Hold ``rumour`` from now on; return what was held before."""
-        before = self._members.get(rumour.node_id)
-        self._members[rumour.node_id] = rumour
-        if not rumour.health.is_gone:
-            self._tombstones.pop(rumour.node_id, None)
-        elif before is None or not before.health.is_gone:
-            self._tombstones[rumour.node_id] = now + self._tombstone_s
+        node_id = rumour.node_id
+        before = self._members.get(node_id)
+        self._members[node_id] = rumour
+        if before is None:
+            self.digest.toggle(rumour)
+        else:
+            self.digest.replace(before, rumour)
+        if rumour.health < Health.DEAD:
+            self._tombstones.pop(node_id, None)
+        elif before is None or before.health < Health.DEAD:
+            self._tombstones[node_id] = now + self._tombstone_s
         return before
 
     def bury(self, now: float) -> list[Rumour]:
         """Forget those whose tombstone has expired; return them."""
-        expired = [node for node, deadline in self._tombstones.items() if deadline <= now]
-        for node in expired:
-            del self._tombstones[node]
-        return [self._members.pop(node) for node in expired]
+        expired: list[NodeId] = []
+        for node_id, deadline in self._tombstones.items():
+            if deadline > now:
+                break
+            expired.append(node_id)
+        for node_id in expired:
+            del self._tombstones[node_id]
+        return [self._members.pop(node_id) for node_id in expired]
 
     def next_deadline(self) -> float:
         """When the first tombstone expires; infinity if there is none."""

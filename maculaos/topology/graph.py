@@ -1,4 +1,7 @@
-"""The graph of links as one node knows it: its own links; those between others are not known."""
+"""The graph of links as one node knows it: its own links, and those that its realm is to have.
+
+Whether two others are linked is not known; that they are to be is worked out from the members.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maculaos.errors import MaculaError
+from maculaos.identity import NodeId
+from maculaos.topology.rings import Rings
+from maculaos.topology.settings import DEFAULT_DEGREE, check_degree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +30,11 @@ class Vertex:
     health: str
     is_linked: bool
 
+    @property
+    def is_present(self) -> bool:
+        """Whether the member is on the rings: alive or suspected."""
+        return self.health in ("alive", "suspect")
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -31,18 +42,41 @@ class Topology:
 
     origin: Vertex
     others: tuple[Vertex, ...]
+    # What the rings are made of; a node that names no realm makes none.
+    realm: str = ""
+    degree: int = DEFAULT_DEGREE
 
     @property
     def neighbours(self) -> tuple[Vertex, ...]:
         """The members at the other end of the node's own links."""
         return tuple(vertex for vertex in self.others if vertex.is_linked)
 
+    def wanted(self, degree: int | None = None) -> dict[str, tuple[str, ...]]:
+        """The graph that the realm is to have: node ids in hex, in the order of ring 0.
+
+        With another ``degree``, the graph it would have. Empty if the node names no realm. Raises
+        ``InvalidTopology`` for a node id that is none.
+        """
+        if not self.realm:
+            return {}
+        present = [self.origin, *(each for each in self.others if each.is_present)]
+        try:
+            members = [NodeId(bytes.fromhex(each.node_id)) for each in present]
+        except ValueError as error:
+            raise InvalidTopology("a node id is not written in hex digits") from error
+        graph = Rings(self.realm, degree or self.degree, members).adjacency()
+        return {
+            node_id.hex(): tuple(each.hex() for each in near) for node_id, near in graph.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can say it: ``self``, ``neighbours`` and ``unlinked``."""
+        """As JSON can say it: ``self``, ``neighbours``, ``unlinked``, ``realm``, ``degree``."""
         return {
             "self": _vertex_to_dict(self.origin),
             "neighbours": [_vertex_to_dict(vertex) for vertex in self.neighbours],
             "unlinked": [_vertex_to_dict(each) for each in self.others if not each.is_linked],
+            "realm": self.realm,
+            "degree": self.degree,
         }
 
     def draw(self) -> str:
@@ -63,9 +97,11 @@ def read_topology(described: Mapping[str, Any]) -> Topology:
         linked = _read_vertices(described["neighbours"], is_linked=True)
         unlinked = _read_vertices(described["unlinked"], is_linked=False)
         origin = _read_vertex(described["self"], is_linked=False)
-    except (KeyError, TypeError) as error:
+        realm = str(described.get("realm", ""))
+        degree = check_degree(int(described.get("degree", DEFAULT_DEGREE)))
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidTopology(f"not a topology: {error!r}") from error
-    return Topology(origin, (*linked, *unlinked))
+    return Topology(origin, (*linked, *unlinked), realm, degree)
 
 
 def _vertex_to_dict(vertex: Vertex) -> dict[str, str]:

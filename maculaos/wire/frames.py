@@ -78,6 +78,7 @@ class FrameReader:
 
     def _check_header(self, version: int, length: int) -> None:
         if version != WIRE_VERSION:
-            raise FrameError(ErrorCode.UNSUPPORTED_VERSION, f"version {version}")
+            detail = f"version {version}, only {WIRE_VERSION} is spoken here"
+            raise FrameError(ErrorCode.UNSUPPORTED_VERSION, detail)
         if length > self.max_payload_size:
             raise FrameError(ErrorCode.TOO_LARGE, f"{length} bytes of payload announced")

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from maculaos.wire.frames import Frame, FrameError, encode_frame
-from maculaos.wire.registry import ErrorCode, MessageType
+from maculaos.wire.registry import IDEMPOTENT, ErrorCode, MessageType
+from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Stored, Values
 
 
 class Rumour(Struct, frozen=True, array_like=True):
@@ -24,6 +25,10 @@ class Rumour(Struct, frozen=True, array_like=True):
     addresses: tuple[str, ...]
     incarnation: int
     health: int
+    # What the node tells of itself beside, at most 512 bytes.
+    metadata: bytes = b""
+    # The node that says so, of a suspect or a dead member.
+    accuser: bytes = b""
 
 
 class Handshake(Struct, frozen=True, array_like=True):
@@ -53,10 +58,14 @@ class HandshakeAck(Struct, frozen=True, array_like=True):
 
 
 class Heartbeat(Struct, frozen=True, array_like=True):
-    """Push-pull of membership: everything the sender knows; ``wants_reply`` asks for the same."""
+    """Membership: rumours that are news, or what the sender holds; ``wants_reply`` asks for more.
+
+    With ``buckets``, a byte each, they are all of these buckets of a view, or the answer to that.
+    """
 
     rumours: tuple[Rumour, ...]
     wants_reply: bool = False
+    buckets: bytes = b""
 
 
 class Ping(Struct, frozen=True, array_like=True):
@@ -71,6 +80,27 @@ class Pong(Struct, frozen=True, array_like=True):
 
     sequence: int
     rumours: tuple[Rumour, ...] = ()
+
+
+class PingRequest(Struct, frozen=True, array_like=True):
+    """Probe ``target`` for me, and answer PONG of my sequence number if it does."""
+
+    sequence: int
+    target: bytes
+
+
+class Nack(Struct, frozen=True, array_like=True):
+    """The PING_REQUEST of that sequence number came to nothing."""
+
+    sequence: int
+
+
+class Digest(Struct, frozen=True, array_like=True):
+    """The digest of a view: of how many members, in one number, or by 256 buckets as well."""
+
+    members: int
+    total: int
+    buckets: bytes = b""
 
 
 class Publish(Struct, frozen=True, array_like=True):
@@ -100,6 +130,11 @@ class Event(Struct, frozen=True, array_like=True):
     publisher: bytes
     sequence: int
     payload: Raw
+    # So many more links it may travel; 0 is for one that its publisher sends to each subscriber.
+    hops: int = 0
+    # Of the publisher, if it signs; see ``wire.signatures``.
+    public_key: bytes = b""
+    signature: bytes = b""
 
 
 class RpcCall(Struct, frozen=True, array_like=True):
@@ -144,6 +179,8 @@ class Error(Struct, frozen=True, array_like=True):
 
     code: int
     detail: str = ""
+    # The frame version that the sender speaks. 0: not said.
+    version: int = 0
 
 
 class Close(Struct, frozen=True, array_like=True):
@@ -154,9 +191,10 @@ class Close(Struct, frozen=True, array_like=True):
 
 
 Message: TypeAlias = (
-    Handshake | HandshakeAck | Heartbeat | Ping | Pong
+    Handshake | HandshakeAck | Heartbeat | Ping | Pong | PingRequest | Nack | Digest
     | Publish | Subscribe | Unsubscribe | Event
     | RpcCall | RpcResult | RpcError | RpcRegister | RpcUnregister
+    | FindNode | Nodes | FindValue | Values | Store | Stored | Routed
     | Error | Close
 )  # fmt: skip
 
@@ -166,6 +204,9 @@ _BODIES: Final[dict[MessageType, type[Message]]] = {
     MessageType.HEARTBEAT: Heartbeat,
     MessageType.PING: Ping,
     MessageType.PONG: Pong,
+    MessageType.PING_REQUEST: PingRequest,
+    MessageType.NACK: Nack,
+    MessageType.DIGEST: Digest,
     MessageType.PUBLISH: Publish,
     MessageType.SUBSCRIBE: Subscribe,
     MessageType.UNSUBSCRIBE: Unsubscribe,
@@ -175,6 +216,13 @@ _BODIES: Final[dict[MessageType, type[Message]]] = {
     MessageType.RPC_ERROR: RpcError,
     MessageType.RPC_REGISTER: RpcRegister,
     MessageType.RPC_UNREGISTER: RpcUnregister,
+    MessageType.FIND_NODE: FindNode,
+    MessageType.NODES: Nodes,
+    MessageType.FIND_VALUE: FindValue,
+    MessageType.VALUES: Values,
+    MessageType.STORE: Store,
+    MessageType.STORED: Stored,
+    MessageType.ROUTED: Routed,
     MessageType.ERROR: Error,
     MessageType.CLOSE: Close,
 }
@@ -183,9 +231,21 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final = {number: msgspec.msgpack.Decoder(body) for number, body in _BODIES.items()}
 
 
+def body_frame(message: Message) -> Frame:
+    """The one plain frame that carries ``message``, before it is written as bytes."""
+    return Frame(_NUMBERS[type(message)], _ENCODER.encode(message))
+
+
+def may_travel_early(message: Message) -> bool:
+    """Whether a dialler may say ``message`` before it has the answer to its HANDSHAKE."""
+    if isinstance(message, Heartbeat):
+        return message.wants_reply
+    return _NUMBERS[type(message)] in IDEMPOTENT
+
+
 def encode_message(message: Message) -> bytes:
-    """The frame that carries ``message``."""
-    return encode_frame(Frame(_NUMBERS[type(message)], _ENCODER.encode(message)))
+    """The bytes of the one plain frame that carries ``message``; ``FrameError`` above 16 MiB."""
+    return encode_frame(body_frame(message))
 
 
 def decode_message(frame: Frame) -> Message:

@@ -15,6 +15,9 @@ class MessageType(IntEnum):
     HEARTBEAT = 0x03
     PING = 0x04
     PONG = 0x05
+    PING_REQUEST = 0x06
+    NACK = 0x07
+    DIGEST = 0x08
     PUBLISH = 0x10
     SUBSCRIBE = 0x11
     UNSUBSCRIBE = 0x12
@@ -24,8 +27,28 @@ class MessageType(IntEnum):
     RPC_ERROR = 0x22
     RPC_REGISTER = 0x23
     RPC_UNREGISTER = 0x24
+    FIND_NODE = 0x30
+    NODES = 0x31
+    FIND_VALUE = 0x32
+    VALUES = 0x33
+    STORE = 0x34
+    STORED = 0x35
+    ROUTED = 0x38
     ERROR = 0xF0
     CLOSE = 0xFF
+
+
+# What a dialler may say before HANDSHAKE_ACK, right behind its HANDSHAKE: to hear it twice is to
+# hear it once. A HEARTBEAT only if it wants a reply.
+IDEMPOTENT = frozenset(
+    {
+        MessageType.PING,
+        MessageType.HEARTBEAT,
+        MessageType.DIGEST,
+        MessageType.FIND_NODE,
+        MessageType.FIND_VALUE,
+    }
+)
 
 
 class FrameFlag(IntFlag):
@@ -41,6 +64,14 @@ class StreamClass(IntEnum):
     CONTROL = 0x00
     MESSAGES = 0x01
     BULK = 0x02
+    URGENT = 0x03
+    HIGH = 0x04
+    LOW = 0x05
+
+
+# The classes of messages by priority; a message that says none has ``DEFAULT_PRIORITY``.
+MESSAGE_STREAMS = (StreamClass.URGENT, StreamClass.HIGH, StreamClass.MESSAGES, StreamClass.LOW)
+DEFAULT_PRIORITY = 2
 
 
 class ErrorCode(IntEnum):
@@ -60,6 +91,7 @@ class ErrorCode(IntEnum):
     SELF_DIALLED = 0x0B
     LIMIT_EXCEEDED = 0x0C
     INTERNAL = 0x0D
+    SPARE_LINK = 0x0E
 
 
 class RpcErrorCode(IntEnum):

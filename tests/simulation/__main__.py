@@ -63,7 +63,7 @@ def show(world: World, times: dict[str, float]) -> None:
 
 
 def _until_mesh(world: World, names: tuple[str, ...]) -> float:
-    return world.run_until_true(lambda: world.is_full_mesh(*names), PATIENCE_S)
+    return world.run_until_true(lambda: world.is_whole(*names), PATIENCE_S)
 
 
 if __name__ == "__main__":

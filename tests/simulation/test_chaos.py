@@ -61,9 +61,9 @@ def test_mesh_recovers_from_any_sequence_of_blows(
     for name in names:
         if not world.hosts[name].is_running:
             strike(world, "restart", name)
-    world.run_until_true(lambda: world.is_full_mesh(*names), within_s=120.0)
+    world.run_until_true(lambda: world.is_whole(*names), within_s=120.0)
     world.run_for(30.0)
-    assert world.is_full_mesh(*names), world.replay
+    assert world.is_whole(*names), world.replay
     links = [world.hosts[name].last_link for name in names]
     world.run_for(60.0)
     assert [world.hosts[name].last_link for name in names] == links, world.replay

@@ -26,7 +26,7 @@ def mesh_with_clients(size: int, seed: int) -> tuple[World, tuple[str, ...]]:
     names = start_mesh(world, size)
     for name in names:
         world.connect_client(name)
-    world.run_until_true(lambda: world.is_full_mesh(*names), within_s=60.0)
+    world.run_until_true(lambda: world.is_whole(*names), within_s=60.0)
     return world, names
 
 
@@ -64,7 +64,7 @@ def test_a_subscriber_that_restarts_is_reached_again() -> None:
     world.start("n3", peers=(world.hosts["n1"].address,))
     world.connect_client("n3")
     world.say("n3", Subscribe(("news",)))
-    world.run_until_true(lambda: world.is_full_mesh(*names), 30.0)
+    world.run_until_true(lambda: world.is_whole(*names), 30.0)
     world.run_for(1.0)
     world.say("n1", Publish(1, "news", encode_value(1)))
     world.run_for(1.0)
@@ -118,3 +118,60 @@ def test_a_provider_that_does_not_answer_costs_the_deadline() -> None:
     (error,) = world.heard("n1", RpcError)
     assert isinstance(error, RpcError)
     assert error.code == RpcErrorCode.DEADLINE_EXCEEDED, world.replay
+
+
+def far_mesh(seed: int) -> tuple[World, tuple[str, ...]]:
+    """More nodes than are linked with each other, each with a client."""
+    world = World(seed)
+    names = start_mesh(world, 20)
+    for name in names:
+        world.connect_client(name)
+    world.run_until_true(lambda: world.is_whole(*names), within_s=60.0)
+    world.run_for(30.0)
+    assert any(len(world.hosts[name].links) < len(names) - 1 for name in names)
+    return world, names
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_publish_reaches_all_subscribers_of_a_mesh_that_is_not_fully_linked(seed: int) -> None:
+    world, names = far_mesh(seed)
+    wanting = names[::3]
+    for name in wanting:
+        world.say(name, Subscribe(("news",)))
+    world.run_for(1.0)
+    payloads = [encode_value(number) for number in range(20)]
+    for number, payload in enumerate(payloads):
+        world.say("n1", Publish(number, "news", payload))
+    world.run_for(5.0)
+    for name in names:
+        events = [each for each in world.heard(name, Event) if isinstance(each, Event)]
+        expected = payloads if name in wanting else []
+        found = sorted(bytes(each.payload) for each in events)
+        assert found == sorted(map(bytes, expected)), (name, world.replay)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_call_finds_its_provider_anywhere_in_the_mesh(seed: int) -> None:
+    world, names = far_mesh(seed)
+    host = world.hosts["n1"]
+    linked = {other.name for other in host.neighbours}
+    far = next(name for name in names if name not in linked and name != "n1")
+    world.say(far, RpcRegister(("far.add",)))
+    world.run_for(5.0)
+    world.say("n1", RpcCall(7, "far.add", 5000, b"", encode_value(1)))
+    world.run_for(3.0)
+    (call,) = world.heard(far, RpcCall)
+    assert isinstance(call, RpcCall)
+    assert call.caller == host.identity.node_id, world.replay
+    world.say(far, RpcResult(call.call, encode_value(2)))
+    world.run_for(1.0)
+    assert world.heard("n1", RpcResult)[-1] == RpcResult(7, encode_value(2)), world.replay
+
+
+def test_call_that_nobody_in_the_mesh_answers_is_told_so() -> None:
+    world, _ = far_mesh(seed=1)
+    world.say("n1", RpcCall(7, "nobody.home", 20_000, b"", encode_value(1)))
+    world.run_for(15.0)
+    (answer,) = world.heard("n1", RpcError)
+    assert isinstance(answer, RpcError)
+    assert answer.code == RpcErrorCode.NO_PROVIDER, world.replay

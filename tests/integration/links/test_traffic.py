@@ -68,13 +68,13 @@ def test_full_queue_refuses_and_empties_again(realm: RealmFolder) -> None:
         async with open_node(realm, "n1", limits=limits) as one, open_node(realm, "n2") as two:
             link = await one.endpoint.dial(two.address)
             sent = 0
-            while link.send(event(bytes(1000), sent), MESSAGES):
+            while link.send(event(os.urandom(1000), sent), MESSAGES):
                 sent += 1
                 assert link.queued_bytes <= 100_000
             assert 90 < sent < 100
             await two.recorder.until(lambda: len(two.recorder.heard) == sent)
             await eventually(lambda: link.queued_bytes == 0)
-            assert link.send(event(bytes(1000)), MESSAGES)
+            assert link.send(event(os.urandom(1000)), MESSAGES)
 
     run(main())
 

@@ -205,6 +205,30 @@ def test_a_node_tells_about_itself() -> None:
     with_two(main)
 
 
+def test_what_nobody_offers_is_found_nowhere() -> None:
+    async def main(one: Mesh, _two: Mesh) -> None:
+        nothing = {"nodes": [], "hops": 0, "asked": 0, "complete": True}
+        assert await one.find(topic="t") == nothing
+        assert await one.find(method="add") == nothing
+        assert await one.find("n1") == nothing
+
+    with_two(main)
+
+
+def test_a_search_names_exactly_one_thing_that_can_be() -> None:
+    async def main(one: Mesh, _two: Mesh) -> None:
+        with pytest.raises(UsageError, match="exactly one"):
+            await one.find()
+        with pytest.raises(UsageError, match="exactly one"):
+            await one.find("n1", topic="t")
+        with pytest.raises(CallFailed, match="INVALID_REQUEST: no member is called n9"):
+            await one.find("n9")
+        with pytest.raises(CallFailed, match="INVALID_REQUEST: a node id of 2 bytes"):
+            await one.find("abcd")
+
+    with_two(main)
+
+
 def test_the_client_loads_nothing_heavy() -> None:
     heavy = "{'aioquic', 'cryptography', 'typer', 'rich', 'pydantic'}"
     program = f"import sys, maculaos.client; sys.exit(bool({heavy} & set(sys.modules)))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from maculaos.errors import LocalProtocolError
 from maculaos.identity import Identity, NodeId
@@ -29,6 +31,7 @@ from maculaos.wire.frames import Frame, FrameError, FrameReader
 from maculaos.wire.messages import (
     Close,
     Error,
+    Event,
     Handshake,
     HandshakeAck,
     Message,
@@ -36,7 +39,8 @@ from maculaos.wire.messages import (
     Subscribe,
     encode_message,
 )
-from maculaos.wire.registry import ErrorCode, MessageType, StreamClass
+from maculaos.wire.packing import Packer
+from maculaos.wire.registry import WIRE_VERSION, ErrorCode, FrameFlag, MessageType, StreamClass
 
 CONTROL, MESSAGES = StreamClass.CONTROL, StreamClass.MESSAGES
 DEADLINE = 5.0
@@ -99,8 +103,15 @@ def established(session: Session) -> Session:
 
 
 def refusal(effects: tuple[SessionEffect, ...]) -> ErrorCode:
-    (effect,) = effects
+    """The code of a refusal, which says ERROR first to a peer that may speak something newer."""
+    *answers, effect = effects
     assert isinstance(effect, Refuse)
+    for answer in answers:
+        assert isinstance(answer, Reply)
+        assert isinstance(answer.message, Error)
+        assert answer.message.version == WIRE_VERSION
+    is_newer = effect.code is ErrorCode.UNSUPPORTED_VERSION
+    assert bool(answers) == is_newer or effect.code is ErrorCode.NOT_ALLOWED_YET
     return effect.code
 
 
@@ -128,11 +139,18 @@ def test_two_sessions_establish_each_other() -> None:
     assert one.next_deadline() is two.next_deadline() is None
 
 
-@pytest.mark.parametrize("message", [Ping(1), Subscribe(("a",)), Error(1), Close(0)])
+@pytest.mark.parametrize("message", [Ping(1), Subscribe(("a",)), Close(0)])
 def test_nothing_is_allowed_before_the_greeting(message: Message) -> None:
     for session in (dialler(), acceptor()):
         assert refusal(said(session, message)) is ErrorCode.NOT_ALLOWED_YET
         assert session.state is State.REFUSED
+
+
+def test_dialler_learns_why_its_greeting_was_refused() -> None:
+    error = Error(ErrorCode.UNSUPPORTED_VERSION, "only 1", 1)
+    (effect,) = said(dialler(), error)
+    assert effect == Refuse(ErrorCode.UNSUPPORTED_VERSION, "refused: only 1")
+    assert refusal(said(acceptor(), error)) is ErrorCode.NOT_ALLOWED_YET
 
 
 def test_each_side_refuses_the_greeting_of_the_other_role() -> None:
@@ -217,12 +235,56 @@ def test_unknown_type_is_answered_and_the_link_lives() -> None:
     assert isinstance(effect, Reply)
     assert isinstance(effect.message, Error)
     assert effect.message.code == ErrorCode.UNKNOWN_TYPE
+    assert effect.message.version == WIRE_VERSION
     assert effect.stream is MESSAGES
     assert said(session, Ping(1)) == (Deliver(Ping(1)),)
 
 
-def test_unknown_type_before_the_greeting_is_not_allowed_yet() -> None:
-    assert refusal(acceptor().receive(Frame(0x7F, b""), CONTROL)) is ErrorCode.NOT_ALLOWED_YET
+def test_unknown_type_before_the_greeting_is_answered_and_not_allowed_yet() -> None:
+    effects = acceptor().receive(Frame(0x7F, b""), CONTROL)
+    assert refusal(effects) is ErrorCode.NOT_ALLOWED_YET
+    assert isinstance(effects[0], Reply)
+
+
+def packed(message: Message) -> list[Frame]:
+    return FrameReader().feed(b"".join(Packer().pack(message)))
+
+
+def long_event() -> Event:
+    return Event("t", bytes(32), 1, Raw(msgspec.msgpack.encode(random.Random(1).randbytes(99_000))))
+
+
+def test_packed_message_is_delivered_with_its_last_fragment() -> None:
+    session = established(acceptor())
+    first, last = packed(long_event())
+    assert session.receive(first, MESSAGES, 1.0) == ()
+    assert said(session, Ping(1), MESSAGES) == (Deliver(Ping(1)),)
+    assert session.receive(last, MESSAGES, 2.0) == (Deliver(long_event()),)
+    assert session.next_deadline() is None
+
+
+def test_fragments_that_overtake_the_answer_wait_for_it() -> None:
+    session = dialler(waiting_bytes=200_000)
+    for frame in packed(long_event()):
+        assert session.receive(frame, MESSAGES, 1.0) == ()
+    up, event = said(session, greeting(HandshakeAck, "n2"))
+    assert isinstance(up, Established)
+    assert event == Deliver(long_event())
+
+
+def test_fragment_that_is_never_continued_ends_the_link() -> None:
+    session = established(acceptor())
+    session.receive(packed(long_event())[0], MESSAGES, 100.0)
+    deadline = session.next_deadline()
+    assert deadline is not None
+    assert session.advance(deadline - 0.001) == ()
+    assert refusal(session.advance(deadline)) is ErrorCode.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize("flags", [FrameFlag.COMPRESSED, FrameFlag.FRAGMENTED])
+def test_first_words_are_plain(flags: FrameFlag) -> None:
+    frame = replace(frame_of(greeting()), flags=flags)
+    assert refusal(acceptor().receive(frame, CONTROL)) is ErrorCode.MALFORMED
 
 
 def test_malformed_body_ends_the_link() -> None:
@@ -265,7 +327,7 @@ def test_nothing_is_delivered_or_established_without_a_greeting(
     for session in (acceptor(), dialler()):
         for kind, payload, stream in heard:
             effects = session.receive(Frame(kind, payload), stream)
-            assert all(isinstance(effect, Refuse) for effect in effects)
+            assert not any(isinstance(effect, Deliver | Established) for effect in effects)
         assert not session.is_established
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from bare_node import HI, ask, counter, identity, linked_node, met, sent, told
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bare_node import ADDRESS, HI, ask, closed, counter, identity, linked_node, met, sent, told
 from maculaos.effects import Send
+from maculaos.node.events import MAX_HOPS
 from maculaos.wire.messages import (
     Error,
     Event,
+    Heartbeat,
     Publish,
     RpcError,
     RpcRegister,
     RpcResult,
+    Rumour,
     Subscribe,
     Unsubscribe,
 )
-from maculaos.wire.registry import RpcErrorCode, StreamClass
+from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
 from maculaos.wire.values import encode_value
+
+if TYPE_CHECKING:
+    from maculaos.node import Node
 
 
 def test_an_event_goes_to_who_wants_it_and_to_nobody_else() -> None:
@@ -47,10 +57,10 @@ def test_interest_is_announced_when_it_begins_and_when_it_ends() -> None:
     node.client_up(2, 0.0)
     subscribe, unsubscribe = Subscribe(("news",)), Unsubscribe(("news",))
     control = StreamClass.CONTROL
-    assert node.receive_from_client(1, subscribe, 0.0) == [Send(1, subscribe, control)]
-    assert node.receive_from_client(2, subscribe, 0.0) == []
-    assert node.receive_from_client(1, unsubscribe, 0.0) == []
-    assert node.client_down(2, 0.0) == [Send(1, unsubscribe, control)]
+    assert Send(1, subscribe, control) in node.receive_from_client(1, subscribe, 0.0)
+    assert sent(node.receive_from_client(2, subscribe, 0.0), Subscribe) == []
+    assert sent(node.receive_from_client(1, unsubscribe, 0.0), Unsubscribe) == []
+    assert Send(1, unsubscribe, control) in node.client_down(2, 0.0)
 
 
 def test_a_new_link_hears_of_interest_and_methods() -> None:
@@ -70,3 +80,44 @@ def test_bad_topics_of_clients_are_refused_and_the_client_stays() -> None:
     ((_, refused),) = told(node.receive_from_client(1, Subscribe(("a.*",)), 0.0))
     assert isinstance(refused, Error)
     assert ask(node, "macula.ping") == {"name": "a", "node_id": identity("a").node_id.hex()}
+
+
+def acquainted_node(*strangers: str) -> Node:
+    """Node a, linked to b and c, that heard of others."""
+    node = linked_node("b", "c")
+    known = [
+        Rumour(bytes(identity(name).node_id), name, (ADDRESS[name],), 0, 0) for name in strangers
+    ]
+    node.receive(1, Heartbeat(tuple(known)), 0.0)
+    return node
+
+
+def test_node_that_is_not_linked_to_all_floods_what_it_publishes() -> None:
+    effects = acquainted_node("d").receive_from_client(1, Publish(7, "news", HI), 0.0)
+    events = sent(effects, Event)
+    assert [link for link, _ in events] == [1, 2]
+    assert {event.hops for _, event in events if isinstance(event, Event)} == {MAX_HOPS}
+
+
+def test_flooded_event_is_passed_on_once_and_not_back() -> None:
+    node = acquainted_node("d")
+    node.receive_from_client(1, Subscribe(("news",)), 0.0)
+    event = Event("news", identity("d").node_id, 5, HI, 9)
+    effects = node.receive(1, event, 0.0)
+    assert told(effects) == [(1, event)]
+    assert sent(effects, Event) == [(2, Event("news", identity("d").node_id, 5, HI, 8))]
+    assert node.receive(2, event, 0.0) == []
+
+
+def test_flood_ends_with_its_hops_and_at_its_publisher() -> None:
+    node = acquainted_node("d")
+    assert node.receive(1, Event("news", identity("d").node_id, 5, HI, 1), 0.0) == []
+    assert node.receive(1, Event("news", identity("a").node_id, 6, HI, 9), 0.0) == []
+
+
+@pytest.mark.parametrize("hops", [-1, 0, MAX_HOPS, MAX_HOPS + 1])
+def test_event_in_the_name_of_another_is_refused_where_only_its_publisher_may_speak(
+    hops: int,
+) -> None:
+    effects = acquainted_node("d").receive(1, Event("n", identity("d").node_id, 5, HI, hops), 0.0)
+    assert closed(effects) == [(1, ErrorCode.MALFORMED)]

@@ -184,7 +184,7 @@ def test_empty_chain_is_refused() -> None:
 
 def test_every_cause_has_its_own_word() -> None:
     causes = [refusal.cause for refusal in CertificateRefused.__subclasses__()]
-    assert len(set(causes)) == len(causes) == 7
+    assert len(set(causes)) == len(causes) == 8
 
 
 def test_authority_is_told_from_node() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import random
 
+import pytest
+
+from maculaos.errors import UsageError
 from maculaos.identity import NodeId
 from maculaos.settings import SwimSettings
 from maculaos.swim.membership import Membership
@@ -12,6 +15,7 @@ from maculaos.swim.requests import (
     MemberChanged,
     MemberForgotten,
     Request,
+    SendDigest,
     SendPing,
     SendPong,
     SendState,
@@ -63,12 +67,25 @@ def test_who_answers_stays_alive() -> None:
 
 def test_who_does_not_answer_is_suspected_then_dead_within_the_bound() -> None:
     one = membership(2, 3)
-    interval_s, timeout_s = SETTINGS.probe_interval_s, SETTINGS.probe_timeout_s
     # Two rounds over two peers at worst, since a round may begin with the other one.
-    run(one, 4 * interval_s + timeout_s, answers=(3,))
+    failed_s = 4 * SETTINGS.probe_interval_s + 2 * SETTINGS.probe_timeout_s
+    run(one, failed_s, answers=(3,))
     assert health(one, 2) is not Health.ALIVE
-    run(one, 4 * interval_s + timeout_s + SETTINGS.suspicion_timeout_s(3), answers=(3,))
+    # Node 3 got no PING_REQUEST answered: nobody seconds, and this node doubts itself.
+    run(one, failed_s + SETTINGS.longest_suspicion_s(3), answers=(3,))
     assert [health(one, 2), health(one, 3)] == [Health.DEAD, Health.ALIVE]
+
+
+def test_a_second_accuser_shortens_the_suspicion() -> None:
+    one = membership(2, 3, 4)
+    suspicion = rumour(9, 0, Health.SUSPECT)
+    one.hear([rumour(9)], 0.0)
+    one.hear([suspicion._replace(accuser=node_id(2))], 0.0, node_id(2))
+    one.hear([suspicion._replace(accuser=node_id(3))], 1.0, node_id(3))
+    run(one, SETTINGS.suspicion_timeout_s(5) - 0.1, answers=(2, 3, 4))
+    assert health(one, 9) is Health.SUSPECT
+    run(one, SETTINGS.suspicion_timeout_s(5) + 0.1, answers=(2, 3, 4))
+    assert health(one, 9) is Health.DEAD
 
 
 def test_suspicion_is_not_death_before_its_timeout() -> None:
@@ -138,26 +155,37 @@ def test_news_is_gossiped_to_others_and_then_no_more() -> None:
     assert one.next_deadline() > 5.0
 
 
-def test_push_pull_asks_for_the_full_state_and_gets_it() -> None:
+def test_push_pull_tells_the_digest_of_the_view() -> None:
     one = membership(2, 3)
-    asked = [
+    proposed = [
         each
         for each in run(one, SETTINGS.push_pull_interval_s, (2, 3))
-        if isinstance(each, SendState) and each.wants_reply
+        if isinstance(each, SendDigest)
     ]
-    assert len(asked) == 1
-    assert sorted(asked[0].rumours) == sorted((rumour(1), rumour(2), rumour(3)))
-    reply = one.hear_state(node_id(2), (), True, 20.0)
-    assert reply == [SendState(node_id(2), (one.me, *one.members))]
+    assert [(each.members, each.total) for each in proposed] == [(3, one.members.digest.total)]
 
 
-def test_a_new_link_brings_the_full_state() -> None:
+def test_who_asks_for_everything_gets_it() -> None:
+    one = membership(2, 3)
+    (reply,) = one.hear_state(node_id(2), (), True, b"", 20.0)
+    assert isinstance(reply, SendState)
+    assert reply.rumours == (one.me, *one.members)
+
+
+def test_a_new_link_begins_with_a_comparison_by_the_smaller_id() -> None:
     one = membership(2)
     requests = one.peer_up(rumour(3), 1.0)
     assert requests == [
         MemberChanged(None, rumour(3)),
-        SendState(node_id(3), (rumour(1), rumour(2), rumour(3))),
+        SendDigest(node_id(3), 3, one.members.digest.total),
     ]
+    assert one.peer_up(rumour(0), 1.0) == [MemberChanged(None, rumour(0))]
+
+
+def test_who_comes_back_is_told_at_once_what_is_held_of_it() -> None:
+    one = membership(2, 3)
+    one.hear([rumour(2, 4, Health.DEAD)], 0.0)
+    assert SendState(node_id(2), (rumour(2, 4, Health.DEAD),)) in one.peer_up(rumour(2), 1.0)
 
 
 def test_a_lost_link_is_an_unanswered_probe_unless_it_is_back_in_time() -> None:
@@ -165,20 +193,29 @@ def test_a_lost_link_is_an_unanswered_probe_unless_it_is_back_in_time() -> None:
     one.peer_down(node_id(2), 0.0)
     one.peer_down(node_id(3), 0.0)
     one.peer_up(rumour(3), 0.1)
-    run(one, SETTINGS.probe_timeout_s, answers=(3,))
+    run(one, 2 * SETTINGS.probe_timeout_s, answers=(3,))
     assert [health(one, 2), health(one, 3)] == [Health.SUSPECT, Health.ALIVE]
+
+
+def test_a_link_closed_on_purpose_raises_no_doubt() -> None:
+    one = membership(2, 3)
+    one.peer_down(node_id(2), 0.0, is_lost=False)
+    run(one, 60.0, answers=(3,))
+    assert health(one, 2) is Health.ALIVE
 
 
 def test_who_refutes_through_others_is_not_accused_again_while_unlinked() -> None:
     one = membership(2, 3)
     one.peer_down(node_id(2), 0.0)
-    run(one, 1.0, answers=(3,))
-    one.hear([rumour(2, 1)], 1.0)
-    one.unreachable(node_id(2), 1.1)
+    run(one, 1.5, answers=(3,))
+    assert health(one, 2) is Health.SUSPECT
+    one.hear([rumour(2, 1)], 1.5)
+    one.unreachable(node_id(2), 1.6)
+    run(one, 3.0, answers=(3,))
     assert health(one, 2) is Health.ALIVE
-    one.peer_up(rumour(2), 2.0)
+    one.peer_up(rumour(2), 3.0)
     one.peer_down(node_id(2), 3.0)
-    one.unreachable(node_id(2), 3.1)
+    run(one, 5.0, answers=(3,))
     assert health(one, 2) is Health.SUSPECT
 
 
@@ -186,6 +223,8 @@ def test_a_member_nobody_reaches_is_accused() -> None:
     one = membership(2)
     one.hear([rumour(9)], 0.0)
     one.unreachable(node_id(9), 0.0)
+    assert health(one, 9) is Health.ALIVE
+    run(one, 1.5, answers=(2,))
     assert health(one, 9) is Health.SUSPECT
 
 
@@ -214,3 +253,29 @@ def test_leaving_tells_every_peer_and_ends_all_work() -> None:
     assert one.advance(1000.0) == []
     one.hear([rumour(1, 9, Health.DEAD)], 1.0)
     assert one.me == rumour(1, 0, Health.LEFT)
+    assert one.hear_ping(node_id(2), 1, (), 1.0) == []
+
+
+def test_metadata_is_told_with_a_higher_incarnation_and_bounded() -> None:
+    one = membership(2)
+    (change,) = one.set_metadata(b"role=gateway", 1.0)
+    assert isinstance(change, MemberChanged)
+    assert (one.me.incarnation, one.me.metadata) == (1, b"role=gateway")
+    assert one.set_metadata(b"role=gateway", 2.0) == []
+    told = [each for each in run(one, 2.0, (2,)) if isinstance(each, SendState)]
+    assert any(one.me in each.rumours for each in told)
+    with pytest.raises(UsageError, match="513 bytes"):
+        one.set_metadata(bytes(513), 3.0)
+
+
+def test_an_accuser_of_everybody_is_not_believed() -> None:
+    one = membership(2, settings=SwimSettings(suspicions_per_accuser=3))
+    one.hear([rumour(number) for number in range(10, 20)], 0.0)
+    for number in range(10, 20):
+        suspicion = rumour(number, 0, Health.SUSPECT)._replace(accuser=node_id(2))
+        one.hear([suspicion], 0.0, node_id(2))
+    assert one.members.count_by_health()[Health.SUSPECT] == 3
+    assert one.counts()["suspicions_refused"] == 7
+    # Who is accused by somebody else as well is suspected.
+    one.hear([rumour(19, 0, Health.SUSPECT)._replace(accuser=node_id(18))], 0.0, node_id(2))
+    assert health(one, 19) is Health.SUSPECT

@@ -35,23 +35,43 @@ def test_who_is_no_longer_linked_is_skipped() -> None:
     assert {probes.next_target(IDS[:1]) for _ in range(9)} == {IDS[0]}
 
 
-def test_an_answer_counts_once_and_only_from_the_target() -> None:
+def test_an_answer_counts_once_and_only_from_whom_was_asked() -> None:
     probes = make_probes()
-    sequence = probes.open(IDS[0], deadline=5.0)
-    assert not probes.answer(sequence, IDS[1])
-    assert probes.answer(sequence, IDS[0])
-    assert not probes.answer(sequence, IDS[0])
+    probe = probes.open(IDS[0], deadline=5.0)
+    assert probes.answer(probe.sequence, IDS[1]) is None
+    assert probes.answer(probe.sequence, IDS[0]) is probe
+    assert probes.answer(probe.sequence, IDS[0]) is None
     assert probes.next_deadline() == math.inf
 
 
-def test_an_unanswered_probe_expires_once() -> None:
+def test_a_helper_answers_in_the_place_of_the_target() -> None:
     probes = make_probes()
-    probes.open(IDS[0], deadline=5.0)
+    probe = probes.open(IDS[0], deadline=5.0)
+    probe.helpers = (IDS[1],)
+    assert probes.answer(probe.sequence, IDS[2]) is None
+    assert probes.answer(probe.sequence, IDS[1]) is probe
+    assert probes.of(IDS[0]) is None
+
+
+def test_a_denial_counts_once_and_leaves_the_probe_open() -> None:
+    probes = make_probes()
+    probe = probes.open(IDS[0], deadline=5.0)
+    probe.awaited = {IDS[1]: None}
+    assert not probes.deny(probe.sequence, IDS[2])
+    assert probes.deny(probe.sequence, IDS[1])
+    assert not probes.deny(probe.sequence, IDS[1])
+    assert probes.of(IDS[0]) is probe
+
+
+def test_an_unanswered_probe_is_overdue_until_it_is_closed() -> None:
+    probes = make_probes()
+    late = probes.open(IDS[0], deadline=5.0)
     probes.open(IDS[1], deadline=6.0)
     probes.cancel(IDS[1])
-    assert probes.expired(4.9) == []
-    assert probes.expired(6.0) == [IDS[0]]
-    assert probes.expired(6.0) == []
+    assert list(probes.overdue(4.9)) == []
+    assert list(probes.overdue(6.0)) == [late]
+    probes.close(late)
+    assert list(probes.overdue(6.0)) == []
 
 
 def test_postponing_gives_open_probes_more_time() -> None:

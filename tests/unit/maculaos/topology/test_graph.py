@@ -19,7 +19,7 @@ def test_mapping_survives_json_and_keeps_everything_but_the_order_of_the_unlinke
 ) -> None:
     origin = Vertex("n1", "aa", "alive", is_linked=False)
     shown = sorted(others, key=lambda vertex: not vertex.is_linked)
-    topology = Topology(origin, tuple(shown))
+    topology = Topology(origin, tuple(shown), "home", 8)
     assert read_topology(json.loads(json.dumps(topology.to_dict()))) == topology
 
 
@@ -36,6 +36,15 @@ def test_text_shows_links_and_missing_links() -> None:
         "├── n2 (22222222) alive",
         "└╌╌ n3 (33333333) dead, no link",
     ]
+
+
+def test_answer_without_realm_and_degree_is_read() -> None:
+    told = {"self": {"name": "a", "node_id": "aa", "health": "alive"}, "neighbours": []}
+    topology = read_topology({**told, "unlinked": []})
+    assert (topology.realm, topology.degree) == ("", 6)
+    assert topology.wanted() == {}
+    with pytest.raises(InvalidTopology):
+        read_topology({**told, "unlinked": [], "degree": 7})
 
 
 @pytest.mark.parametrize("described", [{}, {"self": {}, "neighbours": [], "unlinked": []}])

@@ -1,0 +1,68 @@
+"""Ways to members without a link: the next neighbour on a short way through the graph of links.
+
+Every node works out the graph of its realm from the members (``maculaos.topology.rings``), so a
+short way through it is found without asking: a search in breadth from the own neighbours. Views
+differ for moments, and some links are missing: each hop looks anew, and a message that went over
+``MAX_HOPS`` links is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from maculaos.identity import NodeId
+    from maculaos.node.links import Link, Links
+    from maculaos.topology.rings import Rings
+
+MAX_HOPS: Final = 16
+# The ways are worked out anew at most this often, in seconds: while members come and go, an old
+# way that leads nowhere costs one message, and a new one for every change would cost much more.
+KEEP_S: Final = 1.0
+
+
+class Routing:
+    """The ways of the node ``me``; times are monotonic seconds."""
+
+    def __init__(self, me: NodeId, links: Links, rings: Rings) -> None:
+        self._me = me
+        self._links = links
+        self._rings = rings
+        self._ways: dict[NodeId, NodeId] = {}
+        self._is_stale = True
+        self._is_due = True
+        self._due_at = 0.0
+
+    def changed(self) -> None:
+        """Members or links are other ones now."""
+        self._is_stale = True
+
+    def advance(self, now: float) -> None:
+        """Let time pass; called at least about every second."""
+        if self._is_stale and now >= self._due_at:
+            self._is_due, self._due_at = True, now + KEEP_S
+
+    def next_hop(self, target: NodeId) -> Link | None:
+        """The link that leads to ``target``: its own, or one that is nearer; ``None``: no way."""
+        direct = self._links.to(target)
+        if direct is not None:
+            return direct
+        if self._is_due:
+            self._make()
+        neighbour = self._ways.get(target)
+        return None if neighbour is None else self._links.to(neighbour)
+
+    def _make(self) -> None:
+        """Search in breadth: every member by the first neighbour that reaches it."""
+        ways = {link.peer.node_id: link.peer.node_id for link in self._links}
+        frontier = list(ways)
+        while frontier:
+            further = []
+            for node_id in frontier:
+                for other in self._rings.neighbours(node_id):
+                    if other not in ways and other != self._me:
+                        ways[other] = ways[node_id]
+                        further.append(other)
+            frontier = further
+        self._ways = ways
+        self._is_stale = self._is_due = False

@@ -1,0 +1,1 @@
+"""Joining and renewing over the network: the authority's listener, and who asks it."""

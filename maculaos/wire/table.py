@@ -1,0 +1,82 @@
+"""Bodies of the distributed table: finding nodes and records, storing records, and the envelope.
+
+They follow the rules of ``messages``: MessagePack arrays whose fields are only ever appended.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Contact(Struct, frozen=True, array_like=True):
+    """A node and where it may be reached."""
+
+    node_id: bytes
+    addresses: tuple[str, ...]
+
+
+class Record(Struct, frozen=True, array_like=True):
+    """What ``publisher`` says under ``key``, signed; times in seconds since the epoch."""
+
+    key: bytes
+    kind: int
+    value: bytes
+    publisher: bytes
+    sequence: int
+    expires_at: int
+    ttl_s: int
+    credential: bytes
+    signature: bytes
+
+
+class FindNode(Struct, frozen=True, array_like=True):
+    """Which nodes are closest to ``target``?"""
+
+    request: int
+    target: bytes
+
+
+class Nodes(Struct, frozen=True, array_like=True):
+    """The answer to FIND_NODE, the closest first."""
+
+    request: int
+    contacts: tuple[Contact, ...]
+
+
+class FindValue(Struct, frozen=True, array_like=True):
+    """What is said under ``key``, and which nodes are closest to it?"""
+
+    request: int
+    key: bytes
+
+
+class Values(Struct, frozen=True, array_like=True):
+    """The answer to FIND_VALUE."""
+
+    request: int
+    records: tuple[Record, ...]
+    contacts: tuple[Contact, ...]
+
+
+class Store(Struct, frozen=True, array_like=True):
+    """Hold this record."""
+
+    request: int
+    record: Record
+
+
+class Stored(Struct, frozen=True, array_like=True):
+    """The answer to STORE: 0, or why not."""
+
+    request: int
+    verdict: int
+
+
+class Routed(Struct, frozen=True, array_like=True):
+    """A frame from ``source`` on its way to ``target``, over nodes between them."""
+
+    target: bytes
+    source: bytes
+    # So many more links it may travel.
+    hops: int
+    frame: bytes
