@@ -36,6 +36,10 @@ _PYTHON_FILES: Final = {".py", ".pyi", ".typed"}
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
+# The tags of a wheel that runs anywhere.
+_PURE: Final = "py3-none-any"
+
+
 @dataclass(frozen=True, slots=True)
 class CrossTarget:
     """What to build for."""
@@ -80,10 +84,12 @@ class CrossBuilder:
     def build(self, sdist: Path, locked: Locked, native: Native, folder: Path) -> Path:
         """Make the wheel of ``native`` from ``sdist``; where it lies in ``folder``.
 
+        Without extensions it is the Python files alone, and needs no compiler.
+
         Raises ``UsageError`` if ``sdist`` is not the locked one or an object is not for FreeBSD,
         and ``CommandFailed`` with the compiler's words.
         """
-        if importlib.util.find_spec("ziglang") is None:
+        if native.extension and importlib.util.find_spec("ziglang") is None:
             raise UsageError(
                 f"{native.name} is built from source, and the compiler is not there",
                 "install the Python package ziglang",
@@ -96,7 +102,9 @@ class CrossBuilder:
             for extension in native.extension:
                 content = self._compiled(source, extension, Path(work))
                 files[_object_path(extension)] = content
-            tags = self.target.tags(native.extension[0].limited_api)
+            tags = _PURE
+            if native.extension:
+                tags = self.target.tags(native.extension[0].limited_api)
             return _write_wheel(folder, locked, tags, files, source)
 
     def _compiled(self, source: Path, extension: Extension, work: Path) -> bytes:

@@ -42,10 +42,11 @@ class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Native(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One distribution with native code, and where it comes from."""
+    """One distribution with native code, or with no wheel but native ones: where it comes from."""
 
     name: str
-    origin: Literal["package", "crossbuild"] = msgspec.field(name="from")
+    # From the repository, or from its locked source: compiled, or only the Python files.
+    origin: Literal["package", "crossbuild", "source"] = msgspec.field(name="from")
     why: str
     # The oldest version that will do; empty for any.
     minimum: str = ""
@@ -113,6 +114,8 @@ def _check(native: Native, where: str) -> None:
         raise UsageError(f"{where}: {native.name}: say which package of the repository it is")
     if native.origin == "crossbuild" and not (native.folder and native.extension):
         raise UsageError(f"{where}: {native.name}: say its folder and its extensions")
+    if native.origin == "source" and (native.extension or not native.folder):
+        raise UsageError(f"{where}: {native.name}: say its folder, and no extension")
     paths = [native.folder, *(path for one in native.extension for path in _paths(one))]
     if len(paths) > SOURCES_MAX or any(path.startswith("/") or ".." in path for path in paths):
         raise UsageError(f"{where}: {native.name}: paths stay inside its source")
@@ -129,13 +132,13 @@ def divide(locked: Sequence[Locked], settings: PythonSettings) -> Division:
     """
     native = [(one, settings.natives[one.name]) for one in locked if one.name in settings.natives]
     for one, said in native:
-        if said.origin == "crossbuild" and Version(one.version) < Version(said.minimum):
+        if said.origin != "package" and Version(one.version) < Version(said.minimum):
             raise UsageError(
                 f"{one.name} is locked at {one.version}, older than {said.minimum}", "run make lock"
             )
     return Division(
         pure=tuple(one for one in locked if one.name not in settings.natives),
-        built=tuple(pair for pair in native if pair[1].origin == "crossbuild"),
+        built=tuple(pair for pair in native if pair[1].origin != "package"),
         packages=tuple(
             Wanted(said.package, said.minimum, said.why)
             for _, said in native

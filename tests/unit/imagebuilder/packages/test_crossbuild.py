@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from imagebuilder.packages.crossbuild import (
     unpack_source,
 )
 from imagebuilder.packages.lockfile import Locked
-from imagebuilder.packages.python import Extension, Native
+from imagebuilder.packages.python import Extension, Native, parse_settings
 from maculaos.errors import UsageError
 from maculaos.host.commands import ScriptedRunner
 from smallrepository import tar
@@ -80,3 +81,25 @@ def test_source_that_is_not_locked_never_meets_the_compiler(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="not the locked source"):
         builder.build(path, other, native, tmp_path / "wheels")
     assert not runner.asked
+
+
+def test_source_without_extensions_is_a_pure_wheel_and_needs_no_compiler(tmp_path: Path) -> None:
+    path, locked = source(tmp_path, "demo-1.0/PKG-INFO", "demo-1.0/src/demo/__init__.py")
+    builder = CrossBuilder(TARGET, tmp_path, tmp_path, ScriptedRunner({}))
+    native = Native(name="demo", origin="source", why="no pure wheel", folder="src/demo")
+    wheel = builder.build(path, locked, native, tmp_path / "out")
+    assert wheel.name == "demo-1.0-py3-none-any.whl"
+    assert "demo/__init__.py" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_source_with_an_extension_is_refused_where_only_python_is_promised() -> None:
+    text = """
+version = "3.12"
+flavour = "py312"
+[[native]]
+name = "demo"
+from = "source"
+why = "no pure wheel"
+"""
+    with pytest.raises(UsageError, match="say its folder, and no extension"):
+        parse_settings(text)
