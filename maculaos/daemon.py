@@ -30,6 +30,7 @@ from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
 from maculaos.quic.endpoint import DialFailed, Endpoint
 from maculaos.security.certificates import written_moment
+from maculaos.security.events import RealmEventSeal
 from maculaos.security.records import RecordSeal
 from maculaos.security.rotation import LiveCredentials
 from maculaos.wire.frames import FrameError
@@ -130,6 +131,7 @@ class Daemon:
         self._seal = seal = RecordSeal(lambda: self._credentials.current, self._clock.now)
         self._notary = Notary(settings.realm, seal.credential, seal.sign, seal.verify)
         self._node = Node(self._identity, settings, self._notary, self._rng, now, SOFTWARE)
+        self._node.seal_events(RealmEventSeal(lambda: self._credentials.current))
         self._node.set_wall_clock(self._clock.now(), now)
         self._discovery = Discovery(self._surroundings(), self, self._log)
         self._endpoint = await Endpoint.open(settings, credentials, self, self._clock)
@@ -228,8 +230,7 @@ class Daemon:
 
     def discovered(self, source: str, addresses: tuple[str, ...]) -> None:
         """See ``Finder.discovered``."""
-        if hasattr(self._node, "discovered"):
-            self._feed(lambda now: self._node.discovered(source, addresses, now))
+        self._feed(lambda now: self._node.discovered(source, addresses, now))
 
     # Then from clients, see ``ControlObserver``.
 

@@ -192,6 +192,18 @@ class LinkSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings:
+    """What events are to prove; links prove only who handed them on."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    # Sign what the clients of this node publish: some 50 us each, and some 100 us for each reader.
+    sign: bool = False
+    # Take up and pass on signed events only.
+    require_signature: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
     """Bounds: what lies beyond is refused, never queued."""
 
@@ -237,5 +249,6 @@ class NodeSettings:
     link: LinkSettings = field(default_factory=LinkSettings)
     topology: TopologySettings = field(default_factory=TopologySettings)
     kademlia: KademliaSettings = field(default_factory=KademliaSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from maculaos.effects import CloseLink, Dial, Effect, Send, SendToClient
 from maculaos.identity import Identity, NodeId
 from maculaos.node import Introduction, Node
-from maculaos.settings import LimitSettings
+from maculaos.settings import EventSettings, LimitSettings
 from maculaos.wire.messages import Message, RpcCall, RpcResult
 from maculaos.wire.values import Value, decode_value, encode_value
 from simulation.world import REALM, notary_of, settings_for
@@ -35,18 +35,21 @@ def met(name: str, *, is_outbound: bool, life: int = 1, dialled: str | None = No
 
 
 def make_node(
-    name: str = "a", peers: tuple[str, ...] = (), limits: LimitSettings | None = None
+    name: str = "a",
+    peers: tuple[str, ...] = (),
+    limits: LimitSettings | None = None,
+    events: EventSettings | None = None,
 ) -> Node:
     """A node that nobody is linked to, at time 0."""
     settings = settings_for(name, ADDRESS[name], peers)
-    settings = replace(settings, limits=limits or LimitSettings())
+    settings = replace(settings, limits=limits or LimitSettings(), events=events or EventSettings())
     rng = random.Random(3)  # a seed replays the run
     return Node(identity(name), settings, notary_of(identity(name)), rng, 0.0, "test 1.0")
 
 
-def linked_node(*peers: str, **limits: int) -> Node:
+def linked_node(*peers: str, events: EventSettings | None = None, **limits: int) -> Node:
     """Node a with one client (1), and links 1, 2, ... to the named peers."""
-    node = make_node(limits=LimitSettings(**limits))
+    node = make_node(limits=LimitSettings(**limits), events=events)
     node.client_up(1, 0.0)
     for number, peer in enumerate(peers, start=1):
         node.link_up(number, identity(peer), met(peer, is_outbound=True), 0.0)

@@ -68,7 +68,7 @@ def make_cores(
         directory=directory,
         relay=relay,
         paths=paths,
-        events=Events(membership, limits.subscriptions, links, directory, counters, rng),
+        events=Events(membership, settings, links, directory, counters, rng),
         calls=Calls(membership, limits, links, directory, paths, counters),
         counters=counters,
     )

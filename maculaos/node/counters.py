@@ -18,6 +18,8 @@ class Counters:
     events_delivered: int = 0
     # Received twice, or wanted by no client any more.
     events_dropped: int = 0
+    # With a false signature, or without one where one is asked for.
+    events_refused: int = 0
     # Asked by clients of this node, and by other nodes.
     calls_out: int = 0
     calls_in: int = 0

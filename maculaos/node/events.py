@@ -7,7 +7,7 @@ that it reaches everybody while the graph is connected, and is delivered once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from maculaos.node.counters import Counters
     from maculaos.node.directory import Directory
     from maculaos.node.links import Link, Links
+    from maculaos.settings import NodeSettings
     from maculaos.swim.membership import Membership
 
 DONE: Final = encode_value(None)
@@ -48,13 +49,25 @@ _MESSAGES: Final = StreamClass.MESSAGES
 _CONTROL: Final = StreamClass.CONTROL
 
 
+class EventSeal(Protocol):
+    """Signatures of events, made as this node and checked as of any other."""
+
+    def sign(self, event: Event) -> Event:
+        """The same event, signed by its publisher, this node."""
+        ...
+
+    def is_genuine(self, event: Event) -> bool:
+        """Whether the publisher of an event signed it."""
+        ...
+
+
 class Events:
     """Subscriptions of clients and of peers, and what follows from them."""
 
     def __init__(
         self,
         membership: Membership,
-        limit: int,
+        settings: NodeSettings,
         links: Links,
         directory: Directory,
         counters: Counters,
@@ -65,6 +78,9 @@ class Events:
         self._links = links
         self._directory = directory
         self._counters = counters
+        self._wants = settings.events
+        self.seal: EventSeal | None = None
+        limit = settings.limits.subscriptions
         self.clients = Interest(limit)
         # No peer alone can take what the others need.
         self.peers = Interest(2 * limit, share=limit)
@@ -91,6 +107,8 @@ class Events:
                 return [SendToClient(client, RpcError(message.request, invalid, str(error)))]
         self._sequence += 1
         event = Event(topic, self._me, self._sequence, message.payload, hops)
+        if self.seal is not None and self._wants.sign:
+            event = self.seal.sign(event)
         effects: list[Effect] = [Send(link, event, _MESSAGES) for link in links]
         effects += [SendToClient(each, event) for each in clients]
         effects.append(SendToClient(client, RpcResult(message.request, DONE)))
@@ -106,7 +124,11 @@ class Events:
         clients = self.clients.sources(event.topic)
         is_wanted = bool(clients) or event.hops > 1
         is_own = event.publisher == self._me
-        if not is_wanted or is_own or not self._seen.is_new(event.publisher, event.sequence):
+        # What is forged must not be remembered in the place of what is genuine.
+        if is_own or not self._is_believed(event):
+            self._counters.events_refused += not is_own
+            return []
+        if not is_wanted or not self._seen.is_new(event.publisher, event.sequence):
             self._counters.events_dropped += 1
             return []
         self._counters.events_delivered += len(clients)
@@ -137,6 +159,12 @@ class Events:
         others = [number for number in self._links.numbers if number != link.number]
         self._counters.events_out += len(others)
         return [Send(number, further, _MESSAGES) for number in others]
+
+    def _is_believed(self, event: Event) -> bool:
+        """Whether an event may be taken up, as far as its signature is concerned."""
+        if not (event.public_key or event.signature):
+            return not self._wants.require_signature
+        return self.seal is None or self.seal.is_genuine(event)
 
     def _is_fully_linked(self) -> bool:
         """Whether every member that may be there is a neighbour."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from maculaos.identity import Identity, NodeId
     from maculaos.kademlia.signing import Notary
+    from maculaos.node.events import EventSeal
     from maculaos.node.links import Introduction
     from maculaos.settings import NodeSettings
     from maculaos.wire.messages import Message
@@ -116,6 +117,10 @@ class Node:
     def set_wall_clock(self, wall: float, now: float) -> None:
         """It is ``wall`` seconds since the epoch: signed records are judged by that."""
         self._cores.directory.kademlia.set_wall_clock(wall, now)
+
+    def seal_events(self, seal: EventSeal) -> None:
+        """Sign and check events with ``seal``, as the settings say."""
+        self._cores.events.seal = seal
 
     def client_up(self, client: int, now: float) -> list[Effect]:
         """A client connected to this node."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from maculaos.discovery.candidates import LIFETIME_MAX_S, Candidates, Change, Hint, dialable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PER_SOURCE = 3
 ADDRESSES = [f"10.0.0.{n}:47" for n in range(1, 7)]
@@ -35,7 +39,8 @@ def named(*addresses: str, lifetime_s: float = 60.0) -> list[Hint]:
 
 @given(steps)
 def test_whoever_carries_out_the_changes_knows_what_is_named(history: list[tuple]) -> None:  # type: ignore[type-arg]
-    candidates, told, now = Candidates(PER_SOURCE), {}, 0.0
+    candidates, now = Candidates(PER_SOURCE), 0.0
+    told: dict[str, tuple[str, ...]] = {}
     for verb, what, said in history:
         if verb == "name":
             changes = candidates.name(what, said, now)
@@ -73,7 +78,7 @@ def test_saying_the_same_again_is_no_change(said: list[Hint]) -> None:
 def test_a_noisy_source_keeps_its_first_addresses_and_is_not_read_to_its_end() -> None:
     read = []
 
-    def noise():  # type: ignore[no-untyped-def]
+    def noise() -> Iterator[Hint]:
         for number in range(1_000_000):
             read.append(number)
             yield Hint(f"10.0.0.1:{number % 60_000 + 1}", 60.0)
@@ -115,6 +120,7 @@ def test_nothing_is_believed_for_ever() -> None:
         "224.0.0.251:5353",
         "[ff02::fb]:5353",
         "255.255.255.255:1",
+        "[::ffff:224.0.0.1]:4701",
         "10.0.0.999:1",
         "a b:1",
     ],

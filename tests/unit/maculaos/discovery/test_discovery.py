@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # No method of the house has anything to do with these.
-QUIET = {
+QUIET: dict[str, Any] = {
     "remembered": RememberedSettings(enabled=False),
     "bootstrap": BootstrapSettings(enabled=False),
 }
@@ -35,11 +35,16 @@ class Method:
         await asyncio.Event().wait()
 """
 BROKEN = """
+from maculaos.discovery.candidates import Hint
+
+tries = []
+
 class Method:
     def __init__(self, around):
-        pass
+        tries.append(around)
 
     async def run(self, sink):
+        sink.part("tries").name([Hint(f"10.0.0.1:{{len(tries)}}", 60.0)])
         raise {error}
 """
 RECOVERING = """
@@ -61,7 +66,7 @@ class Method:
         sink.part("x").name([Hint("10.0.0.3:4701", 0.05)])
         await asyncio.Event().wait()
 """
-AT_ONCE = {"retry_base_s": 0.001, "retry_max_s": 0.002}
+AT_ONCE: dict[str, Any] = {"retry_base_s": 0.001, "retry_max_s": 0.002}
 
 
 @pytest.fixture
@@ -125,10 +130,8 @@ def test_a_method_that_fails_is_tried_again_and_told_once(
         heard, (log, lines) = Heard(), logbook()
         discovery = Discovery(surroundings(**QUIET, **AT_ONCE), heard, log)
         async with running(discovery.run()) as task:
-            await heard.until(lambda: bool(heard.named))
-            async with asyncio.timeout(5):
-                while discovery._standings["broken"].failures < 5:
-                    await asyncio.sleep(0)
+            await heard.until(lambda: heard.named.get("broken tries") == ("10.0.0.1:5",))
+            assert heard.named["steady"]
             assert not task.done()
         assert lines.getvalue().count("discovery_failed") == 1
         assert f" {level} discovery_failed source=broken" in lines.getvalue()
@@ -163,9 +166,8 @@ def test_a_method_with_nothing_to_look_for_ends_quietly() -> None:
         around = surroundings(remembered=QUIET["remembered"])
         discovery = Discovery(around, heard, log)
         async with running(discovery.run()):
-            async with asyncio.timeout(5):
-                while discovery.describe()[:1] == [] or discovery.describe()[0]["state"] != "off":
-                    await asyncio.sleep(0)
+            for _ in range(10):
+                await asyncio.sleep(0)
         assert discovery.describe()[0]["error"] == "there is nothing to look for"
         assert lines.getvalue() == ""
 

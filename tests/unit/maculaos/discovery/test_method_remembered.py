@@ -27,8 +27,9 @@ def test_a_peer_once_linked_is_found_after_a_restart(tmp_path: Path) -> None:
             await heard.until(lambda: heard.named == {"": ()})
             around.linked.up(1, identity("n2").node_id, ("10.0.0.2:4701", "0.0.0.0:1"))
             await heard.until(lambda: heard.named == {"": ("10.0.0.2:4701",)})
-            # Linked when the node stops, though nothing was written since.
+            # Linked when the node stops, which ends its links before it ends this.
             around.linked.up(2, identity("n3").node_id, ("10.0.0.3:4701",))
+            around.linked.down(2)
 
     bounded(first_life())
     file = tmp_path / "n1.peers"
@@ -39,7 +40,8 @@ def test_a_peer_once_linked_is_found_after_a_restart(tmp_path: Path) -> None:
     async def second_life() -> None:
         async with seeking(Method(surroundings(folder=tmp_path))) as heard:
             await heard.until(lambda: bool(heard.named))
-            assert heard.named == {"": ("10.0.0.3:4701", "10.0.0.2:4701")}
+            # The link with n2 was up to the end.
+            assert heard.named == {"": ("10.0.0.2:4701", "10.0.0.3:4701")}
 
     bounded(second_life())
 
@@ -82,8 +84,8 @@ def test_a_folder_that_is_gone_fails_the_method_when_there_is_something_to_write
         async with running(Method(around).run(heard)):
             await heard.until(lambda: bool(heard.named))
             shutil.rmtree(folder)
+        around.linked.up(1, identity("n2").node_id, ("10.0.0.2:4701",))
         with pytest.raises(FileNotFoundError):
-            around.linked.up(1, identity("n2").node_id, ("10.0.0.2:4701",))
             await Method(around).run(heard)
 
     bounded(main())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from bare_node import ADDRESS, HI, ask, closed, counter, identity, linked_node, met, sent, told
 from maculaos.effects import Send
 from maculaos.node.events import MAX_HOPS
+from maculaos.settings import EventSettings
 from maculaos.wire.messages import (
     Error,
     Event,
@@ -121,3 +123,45 @@ def test_event_in_the_name_of_another_is_refused_where_only_its_publisher_may_sp
 ) -> None:
     effects = acquainted_node("d").receive(1, Event("n", identity("d").node_id, 5, HI, hops), 0.0)
     assert closed(effects) == [(1, ErrorCode.MALFORMED)]
+
+
+class CheapSeal:
+    """A seal that stands for real signatures: the word of the publisher itself."""
+
+    def sign(self, event: Event) -> Event:
+        return msgspec.structs.replace(event, public_key=event.publisher, signature=b"genuine")
+
+    def is_genuine(self, event: Event) -> bool:
+        return (event.public_key, event.signature) == (event.publisher, b"genuine")
+
+
+def sealed_node(**wants: bool) -> Node:
+    """Node a, linked with b, that signs or asks for signatures."""
+    node = linked_node("b", events=EventSettings(**wants))
+    node.seal_events(CheapSeal())
+    node.receive_from_client(1, Subscribe(("news",)), 0.0)
+    return node
+
+
+def test_what_is_published_is_signed_if_the_settings_say_so() -> None:
+    for sign in (True, False):
+        node = sealed_node(sign=sign)
+        node.receive(1, Subscribe(("news",)), 0.0)
+        ((_, event),) = sent(node.receive_from_client(1, Publish(7, "news", HI), 0.0), Event)
+        assert isinstance(event, Event)
+        assert bool(event.signature) is sign
+
+
+def test_forged_event_is_not_delivered_and_does_not_hide_the_genuine_one() -> None:
+    node = sealed_node()
+    genuine = CheapSeal().sign(Event("news", identity("b").node_id, 5, HI))
+    forged = msgspec.structs.replace(genuine, signature=b"forged")
+    assert told(node.receive(1, forged, 0.0)) == []
+    assert told(node.receive(1, genuine, 0.0)) == [(1, genuine)]
+    assert counter(node, "events_refused") == 1
+
+
+def test_unsigned_event_is_refused_where_a_signature_is_asked_for() -> None:
+    plain = Event("news", identity("b").node_id, 5, HI)
+    assert told(sealed_node(require_signature=True).receive(1, plain, 0.0)) == []
+    assert told(sealed_node().receive(1, plain, 0.0)) == [(1, plain)]
