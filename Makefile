@@ -4,6 +4,9 @@ PYTEST_ARGS ?= -n 2
 RUNTIME ?= process
 N ?= 25
 SEED ?= 1
+# One scenario; all of them, if none is named.
+SCENARIO ?=
+SIMULATE_ARGS ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=
 # What an image is built from, where image/image.toml is set aside: docs/image.md.
@@ -52,8 +55,9 @@ format: .venv/installed ## lay out the sources, mend what ruff can, renew the co
 	@.venv/bin/ruff check --fix $(PYTHONS)
 	@env PYTHONPATH=tests .venv/bin/python -m architecture.codemap
 
-simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1)
-	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED)
+simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1 SCENARIO=churn SIMULATE_ARGS=--quick)
+	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED) \
+		--scenario "$(SCENARIO)" $(SIMULATE_ARGS)
 
 bench: .venv/installed ## measure the reconciler beside ansible-pull (BENCH_ARGS="--runs 5"); docs/performance.md
 	@exec env PYTHONPATH=benchmarks:tests .venv/bin/python -m bench $(BENCH_ARGS)

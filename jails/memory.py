@@ -26,7 +26,7 @@ from jails.spec import AT_REST, JailFacts, JailSpec, JailState, RestartPolicy, d
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jails.spec import JailUsage
+    from jails.spec import HookKind, JailUsage
 
 _FIRST_PID = 1_000
 _MOST_LINES = 1_000
@@ -62,6 +62,8 @@ class MemoryRuntime:
         # Names, in order: every start (restarts too), and every program that was made to end.
         self.started: list[str] = []
         self.ended: list[str] = []
+        # Every hook that was run, by jail.
+        self.hooked: list[tuple[str, HookKind]] = []
 
     @property
     def name(self) -> str:
@@ -132,6 +134,16 @@ class MemoryRuntime:
         """Refused: nothing runs."""
         del command, timeout_s
         raise cannot(name, self.name, "run a command inside a jail")
+
+    def hook(self, name: str, kind: HookKind, extra_s: float = 0.0) -> bool:
+        """See ``Runtime.hook``: put down in ``hooked``."""
+        del extra_s
+        jail = self._jails.get(name)
+        is_running = jail is not None and jail.state in _WITH_PROCESS
+        if jail is None or not is_running or not jail.spec.hooks.command(kind):
+            return False
+        self.hooked.append((name, kind))
+        return True
 
     def usage(self, name: str) -> JailUsage:
         """Refused: nothing runs."""

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jails.enclosure import Bare
+from jails.hooks import HookFailed, run_hook
 from jails.keeper.census import take_census
 from jails.keeper.ending import Ending, Patience
 from jails.keeper.findings import Findings
 from jails.keeper.output import last_lines, log_size
 from jails.keeper.placing import place_files, remove_files
 from jails.keeper.records import Assignment, JailDirectory, Report
+from jails.keeper.surroundings import surroundings_of
 from jails.renaming import hand_over, strip
 from jails.runtime import (
     EXEC_TIMEOUT_S,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
     from jails.enclosure import Enclosure
     from jails.keeper.census import Presence
-    from jails.spec import JailFacts, JailSpec, JailUsage
+    from jails.spec import HookKind, JailFacts, JailSpec, JailUsage
     from maculaos.host.clock import Clock
     from maculaos.host.commands import CommandRunner
     from maculaos.host.processes import ProcessTable
@@ -208,6 +210,37 @@ class ProcessRuntime:
         del command, timeout_s
         raise cannot(name, self.name, "run a command inside a jail")
 
+    def hook(self, name: str, kind: HookKind, extra_s: float = 0.0) -> bool:
+        """See ``Runtime.hook``. Takes no lock: it may take long, and holds nobody up."""
+        directory = self._directory(name)
+        if not is_jail_name(name) or not directory.is_ours():
+            return False
+        assignment = directory.assignment()
+        command = () if assignment is None else assignment.hooks.command(kind)
+        pid = Findings(directory, self._processes).facts().pid
+        if assignment is None or not command or pid is None:
+            return False
+        where = (name, kind, assignment.hooks.timeout_s + extra_s)
+        try:
+            environment = surroundings_of(directory, assignment)
+        except OSError as error:
+            raise HookFailed(name, kind, error.strerror or str(error)) from error
+        self._run_hook(where, pid, command, environment)
+        return True
+
+    def _run_hook(
+        self,
+        where: tuple[str, HookKind, float],
+        pid: int,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Run it beside the program ``pid``; raises ``JailError``."""
+        del pid
+        data = self._directory(where[0]).data
+        words = tuple(word.replace("{data}", str(data)) for word in command)
+        run_hook(where, words, environment, data)
+
     def usage(self, name: str) -> JailUsage:
         """Refused: what leaves the program's group would not be counted."""
         raise cannot(name, self.name, "measure a jail")
@@ -352,6 +385,7 @@ class ProcessRuntime:
             settle_s=self._settings.settle_s,
             watch_s=self._settings.watch_s,
             secrets="" if spec.secrets is None else spec.secrets.path,
+            hooks=spec.hooks,
         )
 
     @contextmanager

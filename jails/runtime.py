@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from jails.spec import Isolation
+from jails.spec import HookKind, Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +96,16 @@ class Runtime(Protocol):
         """
         ...
 
+    def hook(self, name: str, kind: HookKind, extra_s: float = 0.0) -> bool:
+        """Run that hook of a running jail; whether it has one.
+
+        It runs inside the jail, with the account, the folder and all of the environment that the
+        program was started with, and is ended by force ``extra_s`` after its own time. Nothing is
+        done about a jail that does not run. Raises ``JailError`` with the status and the first
+        words if the hook fails or takes too long.
+        """
+        ...
+
     def usage(self, name: str) -> JailUsage:
         """What a running jail uses now; raises ``JailError`` if it does not run."""
         ...
@@ -135,6 +145,9 @@ def refuse_bad_spec(spec: JailSpec) -> None:
     words = (*spec.command, *spec.environment.keys(), *spec.environment.values())
     if not spec.command or not spec.command[0] or any("\0" in word for word in words):
         raise JailError(spec.name, "has no command that can be run", "name a program")
+    hooked = [each for kind in HookKind if (each := spec.hooks.command(kind))]
+    if any(not each[0] or any("\0" in word for word in each) for each in hooked):
+        raise JailError(spec.name, "has a hook that cannot be run", "name a program")
     if any(not key or "=" in key for key in spec.environment):
         raise JailError(spec.name, "has an environment variable without a name, or with = in it")
     _refuse_bad_files(spec)

@@ -131,6 +131,34 @@ class Hooks:
     release: tuple[tuple[str, ...], ...] = ()
 
 
+class HookKind(StrEnum):
+    """At which moment in the life of a program a hook of its own is run."""
+
+    START = "start"  # it runs, and takes no traffic yet
+    DRAIN = "drain"  # it gets no new traffic any more
+    STOP = "stop"  # it is about to be told to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramHooks:
+    """Commands beside the program, inside the jail, as the program itself; empty for none.
+
+    A runtime runs one only when it is told to, never by itself.
+    """
+
+    start: tuple[str, ...] = ()
+    drain: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    # How long each may take before it is ended by force.
+    timeout_s: float = 10.0
+
+    def command(self, kind: HookKind) -> tuple[str, ...]:
+        """What is run at that moment."""
+        return {HookKind.START: self.start, HookKind.DRAIN: self.drain, HookKind.STOP: self.stop}[
+            kind
+        ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
     """How far a jail is kept apart; the defaults keep it apart no further than a process."""
@@ -171,6 +199,8 @@ class JailSpec:
     isolation: Isolation = Isolation()
     # On top of the environment; values are in no record, digest or argument.
     secrets: SecretEnvironment | None = None
+    # ``{data}`` in their words means the same as in the command.
+    hooks: ProgramHooks = ProgramHooks()
 
     def program_digest(self) -> str:
         """Changes when the program must be started anew; reloadable files are left out."""
@@ -186,6 +216,8 @@ class JailSpec:
             said["isolation"] = asdict(self.isolation)
         if self.secrets is not None:
             said["secrets"] = asdict(self.secrets)
+        if self.hooks != ProgramHooks():
+            said["hooks"] = asdict(self.hooks)
         return _digest(json.dumps(said, sort_keys=True).encode())
 
     def files_digest(self) -> str:

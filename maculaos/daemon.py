@@ -21,11 +21,22 @@ from maculaos.configuration import fixed_changes, read_settings
 from maculaos.control import ControlSocket
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
+from maculaos.discovery.dht import DhtRecords
 from maculaos.discovery.discovery import Discovery
 from maculaos.discovery.method import Surroundings
-from maculaos.effects import CloseClient, CloseLink, Dial, Effect, Note, Send, SendToClient
+from maculaos.effects import (
+    CloseClient,
+    CloseLink,
+    Dial,
+    Effect,
+    Note,
+    RecordsFound,
+    Send,
+    SendToClient,
+)
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.logbook import Level, Logbook
+from maculaos.kademlia.record import Kind
 from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
 from maculaos.quic.endpoint import DialFailed, Endpoint
@@ -88,6 +99,7 @@ class Daemon:
         self._notary: Notary
         self._node: Node
         self._discovery: Discovery
+        self._records: DhtRecords
         self._endpoint: Endpoint
         self._control: ControlSocket
         self._tasks: asyncio.TaskGroup
@@ -144,9 +156,20 @@ class Daemon:
             raise
 
     def _surroundings(self) -> Surroundings:
+        self._records = DhtRecords(self._search, self._say)
         return Surroundings(
-            identity=self._identity, settings=self._settings, clock=self._clock, rng=self._rng
+            identity=self._identity,
+            settings=self._settings,
+            clock=self._clock,
+            rng=self._rng,
+            records=self._records,
         )
+
+    def _search(self, key: bytes) -> None:
+        self._feed(lambda now: self._node.find_records(key, now))
+
+    def _say(self, key: bytes, value: bytes) -> None:
+        self._feed(lambda now: self._node.say(Kind.BOOTSTRAP, key, value, now))
 
     def _ack(self) -> HandshakeAck:
         own, addresses = self._identity, self._settings.listen.advertised
@@ -328,12 +351,12 @@ class Daemon:
                     self._control.send(effect.client, effect.message)
                 case Dial():
                     self._begin_dial(effect.address)
-                case CloseLink():
-                    self._close_link(effect)
-                case CloseClient():
-                    self._control.close_client(effect.client, effect.code, effect.reason)
                 case Note():
                     self._log.note(effect.event, **dict(effect.facts))
+                case RecordsFound():
+                    self._records.found(effect.key, effect.values)
+                case CloseLink() | CloseClient():
+                    self._end(effect)
 
     def _send(self, effect: Send) -> None:
         link = self._links.get(effect.link)
@@ -344,8 +367,10 @@ class Daemon:
             # A peer that missed a word about topics or methods would be wrong for ever.
             link.close(ErrorCode.LIMIT_EXCEEDED, "too much waits for this peer")
 
-    def _close_link(self, effect: CloseLink) -> None:
-        if (link := self._links.get(effect.link)) is not None:
+    def _end(self, effect: CloseLink | CloseClient) -> None:
+        if isinstance(effect, CloseClient):
+            self._control.close_client(effect.client, effect.code, effect.reason)
+        elif (link := self._links.get(effect.link)) is not None:
             link.close(effect.code, effect.reason)
 
     def _begin_dial(self, address: str) -> None:

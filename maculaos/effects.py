@@ -68,6 +68,14 @@ class CloseClient:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsFound:
+    """What is said under ``key`` in the distributed table, one value for each who says it."""
+
+    key: bytes
+    values: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something an operator would want in the log, with its facts."""
 
@@ -75,4 +83,4 @@ class Note:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-Effect: TypeAlias = Dial | Send | CloseLink | SendToClient | CloseClient | Note
+Effect: TypeAlias = Dial | Send | CloseLink | SendToClient | CloseClient | RecordsFound | Note

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maculaos.documents import read_document
 from maculaos.errors import UsageError
@@ -18,9 +19,10 @@ from reconciler.convergence import Backoff, Timing
 from reconciler.deployments import Deployments
 from reconciler.estate import Estate
 from reconciler.inventory import Guard
-from reconciler.journal import Journal
+from reconciler.journal import BoundedFile, Journal
 from reconciler.machine import machine_facts, own_directory
 from reconciler.names import app_jail
+from reconciler.notices.token import read_token
 from reconciler.passage import is_bad_news
 from reconciler.planning import Planner
 from reconciler.releases.opening import open_releases
@@ -46,11 +48,15 @@ from reconciler.supply import Supply
 from reconciler.worker import Tools, Worker
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from jails.runtime import Runtime
     from maculaos.host.logbook import Lines
     from reconciler.settings import AccessSettings
+
+
+LOG_NAME: Final = "reconciler.log"
 
 
 def load_settings(path: Path | None) -> ReconcilerSettings:
@@ -117,25 +123,34 @@ def checker_of(settings: ReconcilerSettings | None) -> Compiler:
     return Compiler(MachineFacts(), AsWritten()) if settings is None else compiler_of(settings)
 
 
-def planner_of(settings: ReconcilerSettings, runtime: Runtime) -> Planner:
-    """Makes steps for this machine; each has its own memory of what is owned."""
+def planner_of(settings: ReconcilerSettings, runtime: Runtime, *, may_keep: bool = True) -> Planner:
+    """Makes steps for this machine; each has its own memory of what is owned.
+
+    Not ``may_keep``: it is only looked at what would be done, and no file is made.
+    """
     wanted = settings.removal
     guard = Guard(items=wanted.items, share=wanted.share)
     estate = Estate(settings.state_dir, guard)
     rolling = Rolling(Deployments(settings.state_dir), estate, SystemClock())
-    return Planner(settings, runtime, estate, rolling, supply_of(settings))
+    supply = supply_of(settings, may_keep=may_keep)
+    return Planner(settings, runtime, estate, rolling, supply)
 
 
-def supply_of(settings: ReconcilerSettings) -> Supply:
+def supply_of(settings: ReconcilerSettings, *, may_keep: bool = True) -> Supply:
     """Brings releases and secrets to this machine; raises ``UsageError`` for bad certificates."""
     state_dir, run_dir = settings.state_dir, settings.run_dir
     custody = Custody(
-        partial(open_vault, settings.secrets, state_dir, SystemEntropy()),
+        partial(open_vault, settings.secrets, state_dir, SystemEntropy(), may_keep=may_keep),
         open_places(settings.secrets, run_dir),
         SealedFiles(state_dir / SEALED),
         run_dir,
     )
     return Supply(open_releases(settings.releases, state_dir, SystemClock()), custody)
+
+
+def log_file(settings: ReconcilerSettings) -> AbstractContextManager[Lines]:
+    """The log where nobody reads lines: beside what else is remembered, and bounded."""
+    return closing(BoundedFile(settings.state_dir / LOG_NAME))
 
 
 def store_of(settings: ReconcilerSettings) -> Store:
@@ -178,6 +193,8 @@ def check_files(settings: ReconcilerSettings) -> None:
     repository = settings.repository
     for access in (repository.access, *(one.access for one in repository.fallbacks)):
         check_access(_access(access))
+    for target in () if settings.notify is None else settings.notify.statuses:
+        read_token(target)
     trust_of(settings).check_files()
 
 

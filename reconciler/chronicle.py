@@ -16,6 +16,7 @@ from reconciler.metrics import Tally, exposition
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from reconciler.convergence import Failure
     from reconciler.generations import Generation, Progress
     from reconciler.journal import Journal
     from reconciler.standing import Standing
@@ -34,6 +35,8 @@ class Chronicle:
         # What was counted since this worker started.
         self.tally = Tally()
         self._saved: Progress | None = None
+        # Why the machine could not be looked at the last time; empty if it could.
+        self._blindness = ""
         with suppress(OSError):
             journal.ring.recall(store.events())
         self._events_saved = journal.ring.version
@@ -79,6 +82,15 @@ class Chronicle:
         self._save_events()
         text = exposition(status, self.tally)
         self._write("metrics.prom", lambda: self._store.save_metrics(text))
+
+    def cannot_look(self, reason: str, failure: Failure | None = None) -> None:
+        """Say a reason once, however long it lasts and whoever looked; empty if one could.
+
+        ``failure`` is that of the last repair: what it said was told.
+        """
+        if reason not in ("", self._blindness, "" if failure is None else failure.reason):
+            self._journal.cannot("look at the machine", reason)
+        self._blindness = reason
 
     def _save_events(self) -> None:
         ring = self._journal.ring

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     MACHINE_UNREADABLE = "MachineUnreadable"
     NOT_READY = "NotReady"  # some item is not
     SUSPENDED = "Suspended"  # by an operator
+    PORT_UNAVAILABLE = "PortUnavailable"  # connections to some app cannot be taken
     ROLLED_BACK = "RolledBack"  # an earlier revision runs than the branch wants
     # Of items.
     HEALTHY = "Healthy"
@@ -91,6 +92,7 @@ NEXT_MOVES: Final[Mapping[Reason, str]] = {
     Reason.MACHINE_UNREADABLE: "check the machine: reconciler doctor",
     Reason.SUSPENDED: "go on with: reconciler resume",
     Reason.ROLLED_BACK: "push a commit that works, then: reconciler resume",
+    Reason.PORT_UNAVAILABLE: "end what has the port, or give the app another one",
     Reason.BROKEN: "mend the file and push; until then it stays as it is",
     Reason.STEP_FAILED: "it is tried again by itself; mend what the failure names, or push a fix",
     Reason.BACKING_OFF: "read what the program wrote, and push a fix",

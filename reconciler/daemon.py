@@ -7,7 +7,7 @@ What to do next is decided in ``reconciler.convergence`` and done in ``reconcile
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,24 +15,28 @@ from jails.runtime import JailError
 from jails.spec import JailState
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.logbook import Level
+from maculaos.host.threads import in_thread
 from reconciler.control import SOCKET_NAME, serving
 from reconciler.convergence import Fetch, Repair, Wait
+from reconciler.hooks.attendant import Attendant
+from reconciler.hooks.record import HookRecord
 from reconciler.names import kind_and_name, spoken
 from reconciler.orders import Orders
 from reconciler.placement import socket_path
 from reconciler.probing import Probing
 from reconciler.survey import ask_nodes, last_words, look
-from reconciler.webhook.listener import Listener, listening
-from reconciler.webhook.receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Coroutine, Mapping
+    from pathlib import Path
 
     from jails.spec import JailFacts
     from reconciler.activity import Snapshot
+    from reconciler.hooks.record import Ended
     from reconciler.observed import NodeHealth
     from reconciler.passage import Opinion
     from reconciler.rolling import Ordered
+    from reconciler.status import Status
     from reconciler.worker import Worker
 
 SYNC_TIMEOUT_S: Final = 60.0
@@ -46,13 +50,25 @@ PUBLISH_INTERVAL_S: Final = 1.0
 HEARTBEAT_S: Final = 10.0
 # While a repair takes its time, whether Git is to be asked is looked at this often at the least.
 FETCH_CHECK_S: Final = 1.0
+# How long the work may take to come to the border of a step once it is to stop. What hangs beyond
+# is left behind: the next start finds the machine as after a kill, and mends it.
+STOP_GRACE_S: Final = 60.0
+# The last status may take as long to be written.
+LAST_WORDS_S: Final = 5.0
 
 
 class Daemon:
     """Runs one worker until it is told to stop."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(
+        self, worker: Worker, settings_file: Path | None = None, grace_s: float = STOP_GRACE_S
+    ) -> None:
+        """``settings_file`` is followed for changes of the listeners, if it is named."""
+        # Loaded with a daemon only: a single pass listens to nobody, and starts sooner so.
+        from reconciler.listeners import Listeners
+
         self._worker = worker
+        self._grace_s = grace_s
         self._clock = worker.tools.clock
         self._wake = asyncio.Event()
         self._orders = Orders(worker)
@@ -62,9 +78,9 @@ class Daemon:
         self._is_fetching = False
         self._shown: Snapshot | None = None
         self._shown_at = 0.0
-        # What the watch saw last, and why it could not look; the work looks by itself.
+        self._listeners = Listeners(worker, self.sync_soon, self._last_shown, settings_file)
+        # What the watch saw last; the work looks by itself.
         self._seen: Mapping[str, JailFacts] = {}
-        self._blindness = ""
 
     def stop(self) -> None:
         """End soon: at the border of a step, and in the middle of a fetch."""
@@ -78,40 +94,64 @@ class Daemon:
         journal = self._worker.tools.journal
         async with (
             serving(socket, self.answer),
-            self._hearing(),
+            self._listeners.open(),
             asyncio.TaskGroup() as group,
         ):
             journal.note("started", "the reconciler started", pid=self._worker.standing.about.pid)
             working = group.create_task(self._work())
-            beside = (self._watch(), self._publish(), self._probe())
-            others = [group.create_task(one) for one in beside]
-            await working
+            others = [group.create_task(one) for one in self._beside()]
+            await self._see_out(working)
             for task in others:
                 task.cancel()
         self._worker.tools.planner.supply.end()
-        await self._show()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._show()
         journal.note("stopped", "the reconciler stopped")
+
+    def _beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on beside the work, until that ends."""
+        worker, tools = self._worker, self._worker.tools
+        beside = [self._watch(), self._publish(), self._probe(), self._listeners.follow()]
+        beside.append(self._tend())
+        if worker.settings.notify is not None:
+            # Loaded where somebody is to be told: the start is most of a short command.
+            from reconciler.notices.opening import open_herald
+
+            remote = tools.source.remotes[0]
+            herald = open_herald(worker.settings, remote, tools.clock, tools.random)
+            if herald is not None:
+                worker.standing.untold = lambda: herald.untold
+                chronicle, journal = worker.chronicle, tools.journal
+                told = herald.run(chronicle.history, self._status, journal, chronicle.tally)
+                beside.append(told)
+        return beside
+
+    async def _see_out(self, working: asyncio.Task[None]) -> None:
+        """Wait for the end of the work; once it is to stop, not for what hangs."""
+        stopping = asyncio.create_task(self._worker.stopping.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await asyncio.wait({working}, timeout=self._grace_s)
+        if not working.done():
+            said = f"something hangs for {self._grace_s:g} s: it is left behind"
+            self._worker.tools.journal.note("left_behind", said, Level.WARNING)
+            working.cancel()
 
     def sync_soon(self) -> None:
         """Fetch, evaluate and repair soon, for somebody who does not wait for the outcome."""
         self._worker.convergence.sync_requested(self._clock.monotonic())
         self._wake.set()
 
-    @asynccontextmanager
-    async def _hearing(self) -> AsyncIterator[None]:
-        """Take webhooks while the context lasts, if the settings say where."""
-        settings, tools = self._worker.settings, self._worker.tools
-        if settings.webhook is None:
-            yield
-            return
-        repository, now = settings.repository, self._clock.monotonic()
-        urls = (repository.url, *(other.url for other in repository.fallbacks))
-        receiver = Receiver(settings.webhook, repository.branch, urls, now)
-        self._worker.standing.deliveries = lambda: receiver.counts
-        listener = Listener(settings.webhook, receiver, self.sync_soon, tools.clock, tools.journal)
-        async with listening(settings.webhook, listener) as at:
-            tools.journal.note("webhook", f"webhooks are taken at {at}", at=at)
-            yield
+    def _last_shown(self) -> float | None:
+        return None if self._shown is None else self._shown.status.at
+
+    def _status(self) -> Status:
+        """How things stand, as it was shown a moment ago; else as it is now, which costs more."""
+        is_late = self._clock.monotonic() - self._shown_at > 2 * HEARTBEAT_S
+        if self._shown is None or is_late:
+            return self._worker.snapshot().status
+        return self._shown.status
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the control socket answers; raises ``UsageError`` for an unknown request."""
@@ -254,42 +294,57 @@ class Daemon:
 
     async def _watch(self) -> None:
         """Look at the programs and ask the nodes; a change that is not ours wakes the work."""
-        runtime, standing = self._worker.tools.runtime, self._worker.standing
+        worker = self._worker
+        runtime, standing = worker.tools.runtime, worker.standing
         while True:
             try:
                 found = await look(runtime)
                 said = await last_words(runtime, found)
             except (JailError, MaculaError, OSError) as error:
-                self._cannot_look(str(error))
+                worker.chronicle.cannot_look(str(error), worker.convergence.look_failure)
             else:
-                self._cannot_look("")
+                worker.chronicle.cannot_look("")
                 self._saw(found)
                 standing.world = replace(standing.world, last_words=said)
                 await self._ask(found)
             self._news.set()
-            await asyncio.sleep(self._worker.settings.health.interval_s)
+            await asyncio.sleep(worker.settings.health.interval_s)
 
     async def _probe(self) -> None:
         """Ask the probes of apps; what they say anew wakes the work."""
         worker = self._worker
-        probing = Probing(worker.settings, worker.tools.runtime, self._clock)
-        await probing.run(lambda: worker.standing.world, self._heard)
+        record, tools = HookRecord(worker.settings.state_dir), worker.tools
+        attendant = Attendant(tools.runtime, self._clock, record, worker.hook_failed)
+        probing = Probing(worker.settings, tools.runtime, self._clock, attendant)
+        rolling = tools.planner.rolling
+        await probing.run(lambda: worker.standing.world, lambda: rolling.claimed, self._heard)
 
-    def _heard(self, opinions: Mapping[str, Opinion]) -> None:
-        worker = self._worker
-        before = worker.tools.planner.rolling.opinions
-        worker.tools.planner.rolling.opinions = opinions
+    async def _tend(self) -> None:
+        """See that the front runs, and how it stands."""
+        worker, said = self._worker, ""
+        while True:
+            front = await in_thread(worker.tools.planner.porter.tend)
+            worker.standing.front = front
+            line = "" if front is None or not front.reason else front.line()
+            if line != said:
+                level = Level.WARNING if line else Level.INFO
+                line_or_ready = line or "Ready"
+                worker.tools.journal.note(
+                    "front", f"front: {line_or_ready}", level, what=line_or_ready
+                )
+                said = line
+            self._news.set()
+            await asyncio.sleep(worker.settings.health.interval_s)
+
+    def _heard(self, opinions: Mapping[str, Opinion], drained: Mapping[str, Ended]) -> None:
+        worker, rolling = self._worker, self._worker.tools.planner.rolling
+        before, has_drained = rolling.opinions, drained != rolling.drained
+        rolling.opinions, rolling.drained = opinions, drained
         worker.standing.world = replace(worker.standing.world, opinions=opinions)
         self._news.set()
-        if _verdicts(opinions) != _verdicts(before):
+        if has_drained or _verdicts(opinions) != _verdicts(before):
             worker.convergence.look_by(self._clock.monotonic())
             self._wake.set()
-
-    def _cannot_look(self, reason: str) -> None:
-        """Note a reason once, however long it lasts."""
-        if reason and reason != self._blindness:
-            self._worker.tools.journal.cannot("look at the machine", reason)
-        self._blindness = reason
 
     def _saw(self, found: Mapping[str, JailFacts]) -> None:
         for jail, facts in found.items():
@@ -347,12 +402,12 @@ class Daemon:
             if replace(snapshot, status=status) == shown:
                 return
         try:
-            await asyncio.to_thread(self._worker.tools.store.save_snapshot, snapshot)
+            await in_thread(self._worker.tools.store.save_snapshot, snapshot)
         except OSError as error:
             self._worker.chronicle.wrote("status.json", error)
         else:
             self._worker.chronicle.wrote("status.json")
-            await asyncio.to_thread(self._worker.chronicle.publish, snapshot.status)
+            await in_thread(self._worker.chronicle.publish, snapshot.status)
             self._shown, self._shown_at = snapshot, now
 
 
@@ -365,8 +420,8 @@ async def pass_once(worker: Worker) -> dict[str, Any]:
         await worker.take(convergence.next_action(clock.monotonic()))
     worker.tools.planner.supply.end()
     snapshot = worker.snapshot()
-    await asyncio.to_thread(worker.tools.store.save_snapshot, snapshot)
-    await asyncio.to_thread(worker.chronicle.publish, snapshot.status)
+    await in_thread(worker.tools.store.save_snapshot, snapshot)
+    await in_thread(worker.chronicle.publish, snapshot.status)
     return outcome(worker)
 
 

@@ -166,3 +166,44 @@ def judge_certificate(node: str, not_after: float, now: float) -> Finding:
     if not_after - now < RENEW_BEFORE_S:
         return Finding(check, Verdict.WARN, f"its certificate ends at {until}", fix)
     return Finding(check, Verdict.OK, f"good until {until}")
+
+
+def judge_program(name: str, version: str, *, is_needed: bool, what_for: str) -> Finding:
+    """A program that decrypts; ``version`` is what it says of itself, empty if it is not there."""
+    if version:
+        return Finding(name, Verdict.OK, version)
+    said, fix = f"there is no {name} program, for {what_for}", f"install {name}"
+    return Finding(name, Verdict.FAIL if is_needed else Verdict.WARN, said, fix)
+
+
+def judge_key(key_file: str, uses: int) -> Finding:
+    """Whether this machine can have the secrets that its apps name; "" for no file of keys."""
+    if key_file:
+        return Finding("secrets", Verdict.OK, f"{uses} are named, the keys are in {key_file}")
+    said = f"apps name {uses} secrets, and this machine has no key"
+    return Finding("secrets", Verdict.FAIL, said, "name its file: secrets.key_file")
+
+
+def judge_listener(
+    check: str, at: str, *, answers: bool, is_free: bool, is_running: bool
+) -> Finding:
+    """Whether a listener listens, or could: ``is_free`` says that nobody else listens there."""
+    if is_running and answers:
+        return Finding(check, Verdict.OK, f"listens at {at}")
+    if is_running:
+        fix = "read the log of the reconciler; start it anew"
+        return Finding(check, Verdict.FAIL, f"nobody listens at {at}", fix)
+    if not is_free:
+        fix = f"choose another port: {check.split()[-1]}.listen"
+        return Finding(check, Verdict.FAIL, f"another program has {at}", fix)
+    return Finding(check, Verdict.OK, f"{at} is free, none runs here")
+
+
+def judge_tls(check: str, chain: str, not_after: float, now: float) -> Finding | None:
+    """How long the certificate of a listener is good; None for long enough."""
+    until, fix = moment(not_after), f"put a new one to {chain}; it is taken up at once"
+    if not_after <= now:
+        return Finding(check, Verdict.FAIL, f"its certificate ended at {until}", fix)
+    if not_after - now < RENEW_BEFORE_S:
+        return Finding(check, Verdict.WARN, f"its certificate ends at {until}", fix)
+    return None

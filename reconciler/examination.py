@@ -34,9 +34,12 @@ from reconciler.doctor import (
     judge_presence,
     judge_space,
 )
+from reconciler.estate import Estate
+from reconciler.inventory import Guard
 from reconciler.machine import CREDENTIAL_FILES, macula_command
 from reconciler.sources.access import reach_of
 from reconciler.sources.unreachable import one_line
+from reconciler.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from reconciler.settings import ReconcilerSettings
     from reconciler.sources.git import GitSource
     from reconciler.sources.remotes import Remote
+    from reconciler.specs.items import Item
     from reconciler.store import Store
 
 CHECK_TIMEOUT_S: Final = 20.0
@@ -86,6 +90,14 @@ class Examination:
         checks += [(f"folder {name}", self.folder(name, path)) for name, path in self._folders()]
         checks += [(f"remote {one.shown_url}", self.remote(one)) for one in self._source.remotes]
         checks += [(f"credentials {node}", self.credentials(node)) for node in self._nodes()]
+        surroundings = Surroundings(
+            self._settings,
+            self._source.remotes[0],
+            self._runner,
+            self._clock,
+            is_running=lambda: lock_holder(self._settings.state_dir / "lock") is not None,
+        )
+        checks += surroundings.checks(self._items)
         for name, check in checks:
             yield in_time(name, check)
 
@@ -196,6 +208,11 @@ class Examination:
             ("run_dir", settings.run_dir),
             ("credentials_dir", settings.credentials_dir),
         )
+
+    def _items(self) -> list[Item]:
+        """The versions that are kept, and so were accepted once."""
+        guard = Guard(items=self._settings.removal.items, share=self._settings.removal.share)
+        return list(Estate(self._settings.state_dir, guard).versions().values())
 
     def _nodes(self) -> list[str]:
         try:

@@ -1,7 +1,8 @@
 """Metrics in the text format of Prometheus, worked out from a snapshot and from what was counted.
 
 ``exposition`` is a pure function to one text: it is written to ``state_dir/metrics.prom`` for the
-textfile collector of node_exporter, and printed by ``reconciler metrics``. Nothing listens here.
+textfile collector of node_exporter, printed by ``reconciler metrics``, and answered by
+``reconciler.monitoring``, where the settings name a listener.
 Names follow Flux (``gotk_``) and comin in what they measure; counters begin at 0 with each start.
 Labels come from bounded sets only: words of ours, items of this machine, and one revision.
 
@@ -19,6 +20,7 @@ from reconciler.conditions import Truth, Word
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.front.standing import FrontStatus
     from reconciler.status import Status
 
 PREFIX: Final = "macula_reconciler"
@@ -54,6 +56,8 @@ class Tally:
     repairs: dict[str, Spent] = field(default_factory=dict)
     # By verb of the step, and "success" or "failure".
     steps: dict[tuple[str, str], Spent] = field(default_factory=dict)
+    # By target, and "success" or "failure".
+    notices: dict[tuple[str, str], Spent] = field(default_factory=dict)
 
     def fetched(self, seconds: float, now: float, *, is_ok: bool) -> None:
         """Git was asked."""
@@ -66,6 +70,10 @@ class Tally:
     def stepped(self, verb: str, seconds: float, now: float, *, is_ok: bool) -> None:
         """A step was taken, or failed."""
         self.steps.setdefault((verb, _outcome(is_ok)), Spent()).add(seconds, now)
+
+    def told(self, target: str, seconds: float, now: float, *, is_ok: bool) -> None:
+        """A target was told what came of a commit, or could not be."""
+        self.notices.setdefault((target, _outcome(is_ok)), Spent()).add(seconds, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class _Family:
 
 def exposition(status: Status, tally: Tally) -> str:
     """Everything that is measured, as one text that ends with a line break."""
-    families = (*_whole(status), *_items(status), *_done(tally))
+    families = (*_whole(status), *_items(status), *_front(status.front), *_done(tally))
     return "".join(f"{line}\n" for one in families if one.samples for line in one.lines())
 
 
@@ -107,6 +115,8 @@ def _whole(status: Status) -> Iterator[_Family]:
     yield _gauge(
         "converged", "Whether the tip is applied and nothing left to do.", status.converged
     )
+    yield _gauge("missing", "Parts of the applied revision not applied.", len(revisions.missing))
+    yield _gauge("untold", "Targets that cannot be told of commits.", len(status.untold))
     is_suspended = status.suspended is not None
     yield _gauge("suspended", "Whether an operator suspended the work.", is_suspended)
     yield _gauge("rolled_back", "Whether an operator rolled back.", status.is_rolled_back)
@@ -145,11 +155,35 @@ def _items(status: Status) -> Iterator[_Family]:
     yield _Family("item_step_failures", "gauge", "Failures in a row of its step.", failures)
 
 
+def _front(front: FrontStatus | None) -> Iterator[_Family]:
+    if front is None:
+        return
+    up = [
+        ({"app": each.app, "port": each.name}, float(not each.problem))
+        for each in front.ports[:MOST_ITEMS]
+    ]
+    yield _Family("front_port_up", "gauge", "Whether that port of an app is listened at.", up)
+    counted = [
+        ({"app": each.app, "instance": each.instance}, each)
+        for each in front.connections[:MOST_ITEMS]
+    ]
+    opened = [(labels, float(one.open)) for labels, one in counted]
+    yield _Family("front_connections", "gauge", "Connections that are open.", opened)
+    total = [(labels, float(one.total)) for labels, one in counted]
+    yield _Family("front_connections_total", "counter", "Connections passed on.", total)
+    failed = [(labels, float(one.failed)) for labels, one in counted]
+    yield _Family("front_failures_total", "counter", "An instance could not be reached.", failed)
+    refused: list[tuple[Labels, float]] = [({}, float(front.refused))]
+    yield _Family("front_refused_total", "counter", "Connections without room.", refused)
+
+
 def _done(tally: Tally) -> Iterator[_Family]:
     yield from _spent("fetch", "Asking Git", _by_outcome(tally.fetches))
     yield from _spent("repair", "Bringing the machine to its revision", _by_outcome(tally.repairs))
     steps = [({"verb": verb, "outcome": o}, s) for (verb, o), s in sorted(tally.steps.items())]
     yield from _spent("step", "Steps", steps)
+    told = [({"target": t, "outcome": o}, s) for (t, o), s in sorted(tally.notices.items())]
+    yield from _spent("notice", "Telling of commits", told)
 
 
 def _spent(name: str, text: str, spent: Sequence[tuple[Labels, Spent]]) -> Iterator[_Family]:

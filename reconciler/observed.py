@@ -97,7 +97,7 @@ class _Item:
         """What its probes say of this run; None without probes."""
         passage, facts = self.world.passage, self._facts
         member = None if passage is None else passage.fleet.get(self.jail)
-        if member is None or facts is None or member.app.health is None:
+        if member is None or facts is None or not member.app.is_judged:
             return None
         said = self.world.opinions.get(self.jail)
         is_known = said is not None and said.run == run_of(facts)

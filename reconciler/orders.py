@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jails.runtime import JailError
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.logbook import Level
+from maculaos.host.threads import in_thread
 from reconciler.events import about
 from reconciler.explain import WORDS_TOLD, Evidence, Origin, explain, find_item
 from reconciler.generations import Suspension, named_revision, rollback_target
@@ -108,10 +109,10 @@ class Orders:
         wanted = None if named is None else named_revision(history, str(named))
         target = rollback_target(history, convergence.progress, wanted)
         try:
-            if not await asyncio.to_thread(source.holds, Revision(target)):
+            if not await in_thread(source.holds, Revision(target)):
                 what = f"{short_revision(target)} is no longer in the clone"
                 raise UsageError(what, "name another one: reconciler history")
-            await asyncio.to_thread(source.keep, Revision(target))
+            await in_thread(source.keep, Revision(target))
         except OSError as error:
             raise UsageError(
                 f"git cannot be asked: {error.strerror}", "reconciler doctor"
@@ -154,7 +155,7 @@ class Orders:
         try:
             async with asyncio.timeout(LOGS_TIMEOUT_S):
                 logs = self._worker.tools.runtime.logs
-                lines = await asyncio.to_thread(logs, jail, WORDS_TOLD)
+                lines = await in_thread(logs, jail, WORDS_TOLD)
         except (JailError, MaculaError, OSError, TimeoutError):
             return ()
         return tuple(one_line(line, LONGEST_WORDS) for line in lines)

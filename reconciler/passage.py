@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from jails.spec import JailFacts, JailState
 from reconciler.fleet import Fleet, Member
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from reconciler.specs.spec import AppSpec
 
 UNKNOWN: Final = "unknown"
+# Whoever ends a drain hook that hangs has so much longer to say so.
+PATIENCE_S: Final = 2.0
 # What a program that was done said: it has nothing to prove any more.
 _DONE: Final = "exited with status 0"
 _GONE_WRONG: Final = frozenset({Phase.REVERTING, Phase.REVERTED, Phase.FAILED})
@@ -40,6 +42,20 @@ class Opinion:
     reason: str = ""
 
 
+class Drained(Protocol):
+    """How the drain hook of one run of a program ended."""
+
+    @property
+    def run(self) -> str:
+        """Which run."""
+        ...
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it said that nobody uses the instance any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What is known of the machine and of its past; ``now`` in seconds of a monotonic clock."""
@@ -52,6 +68,8 @@ class Look:
     now: float
     # By jail.
     opinions: Mapping[str, Opinion] = field(default_factory=lambda: MappingProxyType({}))
+    # How drain hooks ended, by jail.
+    drained: Mapping[str, Drained] = field(default_factory=lambda: MappingProxyType({}))
     # By app.
     orders: Mapping[str, Sequence[Order]] = field(default_factory=lambda: MappingProxyType({}))
     # The former name of apps that were renamed.
@@ -73,8 +91,12 @@ class Passage:
     serving: Mapping[str, tuple[Instance, ...]]
     # Apps that have, or may have, more than one instance.
     several: frozenset[str]
+    # Who would be serving, had its probes been asked since it was started.
+    unasked: Mapping[str, tuple[Instance, ...]]
     # What operators said, as far as it was taken.
     orders: Mapping[str, Sequence[Order]]
+    # How long an instance may drain.
+    drain_s: Mapping[str, float]
 
     def standings(self) -> Mapping[str, Standing]:
         """How each app stands."""
@@ -122,6 +144,7 @@ def pass_over(items: Mapping[str, Item], goals: Mapping[str, str], look: Look) -
     adrift: set[str] = set()
     lagging: set[str] = set()
     serving: dict[str, tuple[Instance, ...]] = {}
+    unasked: dict[str, tuple[Instance, ...]] = {}
     for app, item in items.items():
         former = look.moves.get(app, "")
         there = {**found.get(former, {}), **found.get(app, {})}
@@ -136,7 +159,7 @@ def pass_over(items: Mapping[str, Item], goals: Mapping[str, str], look: Look) -
                 fleet[jail] = Member(assignment.instance, spec)
         if one.is_lagging(decision.deployment):
             lagging.add(app)
-        serving[app] = one.serving(decision)
+        serving[app], unasked[app] = one.serving(decision), one.unasked(decision)
     return Passage(
         decisions=decisions,
         goals=goals,
@@ -144,8 +167,10 @@ def pass_over(items: Mapping[str, Item], goals: Mapping[str, str], look: Look) -
         adrift=frozenset(adrift),
         lagging=frozenset(lagging),
         serving=serving,
+        unasked=unasked,
         several=frozenset(app for app, item in items.items() if _has_several(item)),
         orders={app: said for app, said in look.orders.items() if app in items},
+        drain_s={name: cast("AppSpec", item.spec).strategy.drain_s for name, item in items.items()},
     )
 
 
@@ -197,7 +222,13 @@ class _One:
             first = placed.get(instance, self._goal)
             version = self._version_in(facts, instance, (first, *candidates))
             self._facts[instance] = self._instance_facts(facts, instance, version)
-        wish = Wish(goal=self._goal, instances=self._app.instances, strategy=self._app.strategy)
+        fallback = None if deployment.stable is None else self.spec_of(deployment.stable)
+        wish = Wish(
+            goal=self._goal,
+            instances=self._app.instances,
+            strategy=self._app.strategy,
+            fallback=None if fallback is None else fallback.strategy,
+        )
         orders = self._look.orders.get(self._item.name, ())
         if any(self._is_untouched(place, deployment.live) for place in deployment.placed):
             # Its step could not be taken, for want of its release perhaps: that says nothing about
@@ -242,6 +273,23 @@ class _One:
             and facts.is_well
         )
 
+    def unasked(self, decision: Decision) -> tuple[Instance, ...]:
+        """Who would get traffic and answer it, as far as is known before its probes are asked."""
+        return tuple(
+            each.instance
+            for each in decision.assignments
+            if each.takes_traffic
+            and (facts := self._facts.get(each.instance)) is not None
+            and facts.digest == each.digest
+            and facts.is_running
+            and self._at(facts.digest).is_judged
+            and self._is_unasked(facts, each.instance)
+        )
+
+    def _is_unasked(self, facts: InstanceFacts, instance: Instance) -> bool:
+        said = self._look.opinions.get(instance_jail(self._app.name, instance))
+        return said is None or said.run != facts.run
+
     def _known(self, deployment: Deployment) -> Deployment:
         """Without a stable version that was lost: nothing can go back to it."""
         stable = deployment.stable
@@ -269,20 +317,33 @@ class _One:
     def _instance_facts(self, facts: JailFacts, instance: Instance, version: str) -> InstanceFacts:
         is_done = facts.state is JailState.FAILED and facts.last_exit == _DONE
         is_running = facts.state is JailState.RUNNING or is_done
-        opinion = None if is_done else self._opinion(facts, instance)
+        opinion = None if is_done else self._opinion(facts, instance, version)
         said = "" if is_running else facts.last_exit
+        drained = self._drained(facts, instance)
+        hooks = self._at(version).hooks
+        is_awaited = hooks.drain is not None and drained is None
         return InstanceFacts(
             digest=version,
             is_running=is_running,
             has_failed=facts.state is JailState.FAILED and not is_done,
             is_healthy=None if opinion is None else opinion.is_healthy,
+            is_drained=drained is not None and drained.is_ok,
+            drain_grace_s=hooks.timeout_s + PATIENCE_S if is_awaited else 0.0,
             run=run_of(facts),
             reason=said or ("" if opinion is None else opinion.reason),
         )
 
-    def _opinion(self, facts: JailFacts, instance: Instance) -> Opinion | None:
-        """What the probes say; None for an app without any."""
-        if self._app.health is None:
+    def _at(self, version: str) -> AppSpec:
+        """The app at that version, or as it is wanted if nobody knows it any more."""
+        return self.spec_of(version) or self._app
+
+    def _drained(self, facts: JailFacts, instance: Instance) -> Drained | None:
+        said = self._look.drained.get(instance_jail(self._app.name, instance))
+        return said if said is not None and said.run == run_of(facts) else None
+
+    def _opinion(self, facts: JailFacts, instance: Instance, version: str) -> Opinion | None:
+        """What its probes and its start hook say; None for a version without any."""
+        if not self._at(version).is_judged:
             return None
         run = run_of(facts)
         said = self._look.opinions.get(instance_jail(self._app.name, instance))

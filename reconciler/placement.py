@@ -8,9 +8,11 @@ machine's own paths. Pure: nothing here is looked up.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from jails.naming import derive_address
@@ -18,8 +20,9 @@ from jails.spec import Forward, Isolation, Network, NetworkKind, SharedFolder
 from maculaos.addresses import Address, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from reconciler.ports.spec import PortSpec
     from reconciler.specs.spec import Listen
 
 NODE_SOCKET: Final = "control.sock"
@@ -97,6 +100,18 @@ class Placement:
     isolates: bool = False
     # None: all jails use the machine's network.
     own_network: OwnNetwork | None = None
+    # By jail and by name, the ports of instances that share the machine's network.
+    ports: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def ports_of(self, jail: str, wanted: Sequence[PortSpec]) -> dict[str, int]:
+        """By name, where that jail itself listens; a port that could not be had is left out.
+
+        In a network of its own these are the ports as they are named.
+        """
+        if self.own_network is not None:
+            return {each.name: each.port for each in wanted}
+        held = self.ports.get(jail, {})
+        return {each.name: held[each.name] for each in wanted if each.name in held}
 
     def seen_credentials(self, path: Path) -> Path:
         """The folder ``path`` of a node's credentials, as that node sees it."""

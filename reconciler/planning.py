@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from jails.spec import JailFacts
+from maculaos.host.clock import SystemClock
 from reconciler.estate import Estate, Tenure
-from reconciler.machine import machine_paths, make_socket_folders, placement_of
+from reconciler.machine import machine_paths, make_socket_folders
 from reconciler.names import item_key, jail_of
 from reconciler.passage import Passage, trouble
 from reconciler.plan import plan
+from reconciler.porter import Porter
+from reconciler.ports.allotment import Allotment
+from reconciler.ports.book import PortBook, table_of
 from reconciler.render import Rendered, render
 from reconciler.rollouts.instances import instance_jail, instance_of
 from reconciler.specs.dependencies import order
 from reconciler.specs.spec import AppSpec
 from reconciler.steps import StartJail, Step
-from reconciler.traffic import Traffic
+from reconciler.traffic import Traffic, has_ports
 
 if TYPE_CHECKING:
     from jails.runtime import Runtime
@@ -44,6 +49,8 @@ class Prepared:
     steps: tuple[Step, ...]
     # Where the apps are on their way between versions.
     passage: Passage
+    # Which instance has which port for itself.
+    ports: Allotment = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def is_whole(self) -> bool:
@@ -85,6 +92,9 @@ class Planner:
         self._estate = estate
         self.rolling = rolling
         self._traffic = Traffic(settings.run_dir)
+        self._book = PortBook(settings.state_dir, settings.front.span)
+        # Keeps what forwards connections to apps with ports.
+        self.porter = Porter(settings, SystemClock())
         # Brings what jails need before their steps.
         self.supply = supply
 
@@ -100,6 +110,8 @@ class Planner:
         apps = self._apps(tenure.desired)
         machine = self.supply.unseal(apps, tenure.desired, machine)
         found = self._runtime.look()
+        ports = self._book.allot(tenure.desired, apps, found, _heirs(tenure.settlement.moves))
+        machine = replace(machine, placement=replace(machine.placement, ports=table_of(ports)))
         passage = self.rolling.prepare(tenure, found, machine)
         rendered = render(tenure.desired, machine, passage.fleet)
         kept = rendered.kept | tenure.kept(found) | passage.adrift
@@ -108,16 +120,25 @@ class Planner:
         steps = plan(rendered.jails, found, kept, moves=moves, ranks=ranks)
         lost = self.supply.lost(passage.fleet) & found.keys() - kept
         steps = (*steps, *_fetched_again(lost, rendered, steps))
-        return Prepared(tenure=tenure, rendered=rendered, found=found, steps=steps, passage=passage)
+        return Prepared(
+            tenure=tenure,
+            rendered=rendered,
+            found=found,
+            steps=steps,
+            passage=passage,
+            ports=ports,
+        )
 
     def claim(self, prepared: Prepared) -> None:
         """Own what is about to be made, and make its folders; raises ``OSError``."""
         self.supply.expect(self._apps(prepared.desired), prepared.passage.fleet)
         self._estate.claim(prepared.tenure, prepared.passage.named())
         self.rolling.claim(prepared.passage)
-        placement = placement_of(self._settings, self._runtime.name)
-        self._traffic.show(prepared.passage, placement)
+        self._book.keep(prepared.ports)
+        files = self._traffic.show(prepared.passage, prepared.rendered.placement)
+        self.porter.switch(files, is_needed=has_ports(prepared.passage))
         make_socket_folders(self._settings, tuple(prepared.desired.nodes))
+        self.rolling.claimed = prepared.passage
 
     def release(self, prepared: Prepared, found: Mapping[str, JailFacts]) -> None:
         """Own no more what was to go and is gone; raises ``OSError``."""
@@ -140,6 +161,12 @@ def _fetched_again(
     for jail in sorted(lost):
         if jail in rendered.jails and jail not in planned:
             yield StartJail(rendered.jails[jail], "its release is gone from the disk")
+
+
+def _heirs(moved: Mapping[str, str]) -> dict[str, str]:
+    """By its former name, what an app is called now."""
+    apps = ((former, new) for new, former in moved.items() if new.startswith("app/"))
+    return {former.partition("/")[2]: new.partition("/")[2] for former, new in apps}
 
 
 def _moves(moved: Mapping[str, str], found: Mapping[str, JailFacts]) -> dict[str, str]:

@@ -19,16 +19,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from jails.spec import JailFile, JailSpec, Restart, RestartPolicy, SharedFolder
+from jails.spec import JailFile, JailSpec, ProgramHooks, Restart, RestartPolicy, SharedFolder
 from maculaos.addresses import Address
 from reconciler.fleet import fleet_of
 from reconciler.names import jail_of, node_jail
 from reconciler.placement import IDENTITY, RELEASE, SOCKETS, Placement, socket_path
+from reconciler.ports.spec import PORT_WORD, port_variable
 from reconciler.secrets.expansion import OFFERED, Expanded, Template, expand
 from reconciler.secrets.unsealed import Unsealed
 from reconciler.specs.spec import own_overrides
 
 if TYPE_CHECKING:
+    import re
+
     from maculaos.documents import Problem
     from reconciler.fleet import Fleet, Member
     from reconciler.secrets.reference import SecretReference
@@ -80,6 +83,8 @@ class Rendered:
     reach: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     # What is wrong with the files of items, by jail; such a jail may be one of ``jails``.
     broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # How this machine keeps them apart.
+    placement: Placement = field(default_factory=Placement)
 
     @property
     def kept(self) -> frozenset[str]:
@@ -106,7 +111,11 @@ def render(desired: Desired, machine: MachinePaths, fleet: Fleet | None = None) 
     ordered = MappingProxyType(dict(sorted(jails.items())))
     broken = {jail_of(key): _first_of(problems) for key, problems in desired.broken.items()}
     return Rendered(
-        ordered, MappingProxyType(blocked), MappingProxyType(reach), MappingProxyType(broken)
+        ordered,
+        MappingProxyType(blocked),
+        MappingProxyType(reach),
+        MappingProxyType(broken),
+        machine.placement,
     )
 
 
@@ -119,7 +128,9 @@ def _blocked(desired: Desired, machine: MachinePaths, members: Fleet) -> dict[st
     """By jail, why it cannot run on this machine."""
     placement = machine.placement
     blocked = {
-        jail: why for jail, one in members.items() if (why := machine.secrets.obstacle(one.app))
+        jail: why
+        for jail, one in members.items()
+        if (why := machine.secrets.obstacle(one.app) or _missing_port(jail, one.app, placement))
     }
     for name, node in desired.nodes.items():
         if name not in machine.credentials:
@@ -209,14 +220,14 @@ def _peers(node: NodeSpec, reach: Mapping[str, str]) -> list[str]:
 def render_member(member: Member, realm: str, machine: MachinePaths) -> JailSpec:
     """The jail of one instance of an app in that realm."""
     app = member.app
-    first, *rest = _in_release(app.command, app, machine)
-    program = machine.macula if first == MACULA else (first,)
+    held = machine.placement.ports_of(member.jail, app.ports)
     offered = offered_variables(app, realm, machine)
     plain, _ = split_environment(app, realm, machine)
+    own_ports = {port_variable(name): str(port) for name, port in held.items()}
     return JailSpec(
         name=member.jail,
-        command=(*program, *rest),
-        environment=MappingProxyType({**plain, **offered, **member.environment()}),
+        command=_words(app.command, member, machine),
+        environment=MappingProxyType({**plain, **offered, **member.environment(), **own_ports}),
         restart=Restart(
             policy=RestartPolicy(app.restart.policy),
             base_s=app.restart.base_s,
@@ -226,7 +237,26 @@ def render_member(member: Member, realm: str, machine: MachinePaths) -> JailSpec
         generation="" if app.release is None else app.release.identity,
         isolation=machine.placement.isolation(member.jail, _app_mounts(app, machine)),
         secrets=machine.secrets.wanted(member.jail, app),
+        hooks=_hooks(member, machine),
     )
+
+
+def _hooks(member: Member, machine: MachinePaths) -> ProgramHooks:
+    said = member.app.hooks
+    start, drain, stop = (
+        () if command is None else _words(command, member, machine)
+        for command in (said.start, said.drain, said.stop)
+    )
+    if not (start or drain or stop):
+        return ProgramHooks()
+    return ProgramHooks(start=start, drain=drain, stop=stop, timeout_s=said.timeout_s)
+
+
+def _words(command: Sequence[str], member: Member, machine: MachinePaths) -> tuple[str, ...]:
+    """A command of an app as that instance runs it."""
+    held = machine.placement.ports_of(member.jail, member.app.ports)
+    first, *rest = _with_ports(_in_release(command, member.app, machine), held)
+    return (*(machine.macula if first == MACULA else (first,)), *rest)
 
 
 def offered_variables(app: AppSpec, realm: str, machine: MachinePaths) -> dict[str, str]:
@@ -269,12 +299,35 @@ def _in_release(words: Sequence[str], app: AppSpec, machine: MachinePaths) -> li
     return [word.replace(RELEASE_WORD, seen) for word in words]
 
 
+def _with_ports(words: Sequence[str], held: Mapping[str, int]) -> list[str]:
+    """The words with the instance's own ports for ``{port:NAME}``."""
+
+    def number(found: re.Match[str]) -> str:
+        return str(held[found[1]]) if found[1] in held else found[0]
+
+    return [PORT_WORD.sub(number, word) for word in words]
+
+
 def _app_mounts(app: AppSpec, machine: MachinePaths) -> tuple[SharedFolder, ...]:
     socket = _socket_mount(app.node, machine, is_writable=False)
     folder = machine.release(app)
     if folder is None:
         return (socket,)
     return (socket, SharedFolder(source=str(folder), target=str(RELEASE)))
+
+
+def _missing_port(jail: str, app: AppSpec, placement: Placement) -> str:
+    """Why it cannot have the ports that it wants, or not be reached there; empty if it can."""
+    own = placement.own_network
+    if app.ports and own is not None and not own.uplink:
+        said = "it has ports, and nothing leads from this machine into its own network"
+        return f"{said}; name the interface in network.uplink of the reconciler's settings"
+    held = placement.ports_of(jail, app.ports)
+    missing = [each.name for each in app.ports if each.name not in held]
+    if not missing:
+        return ""
+    said = f"nothing is free for its port {missing[0]}"
+    return f"{said}; widen front.ports in the reconciler's settings"
 
 
 def _missing_credentials(node: str, machine: MachinePaths) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from reconciler.passage import Look, Opinion, Passage, pass_over
+from reconciler.passage import Drained, Look, Opinion, Passage, pass_over
 from reconciler.rollouts.decision import Order
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Rolling:
         self._orders: deque[Ordered] = deque(maxlen=MOST_ORDERS)
         # What the probes say by now, by jail.
         self.opinions: Mapping[str, Opinion] = MappingProxyType({})
+        # How drain hooks ended, by jail.
+        self.drained: Mapping[str, Drained] = MappingProxyType({})
+        # What was written down last, and whose traffic is switched.
+        self.claimed: Passage | None = None
         # Is told of each event, by app; nobody at first.
         self.tell: Callable[[str, str], None] = _ignore
 
@@ -69,6 +73,7 @@ class Rolling:
             machine=machine,
             now=self._clock.monotonic(),
             opinions=self.opinions,
+            drained=self.drained,
             orders={each.app: (each.order,) for each in reversed(self._orders)},
             moves={_name(new): _name(former) for new, former in moves if new.startswith("app/")},
         )

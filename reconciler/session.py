@@ -5,30 +5,28 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.live import Live
 
 from maculaos.host.logbook import Level
-from reconciler.assembly import assemble, store_of
+from reconciler.assembly import assemble, log_file, store_of
 from reconciler.daemon import Daemon
-from reconciler.halt import stop_all
-from reconciler.journal import BoundedFile
+from reconciler.halt import stop_all, stop_front
 from reconciler.view import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from maculaos.host.logbook import Lines
     from reconciler.settings import ReconcilerSettings
     from reconciler.worker import Worker
 
 REFRESH_S: Final = 0.25
-LOG_NAME: Final = "reconciler.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,8 @@ class Manner:
     is_live: bool = False
     stops_jails: bool = False
     hints: tuple[str, ...] = ()
+    # Followed for changes of the listeners.
+    settings_file: Path | None = None
 
 
 async def run_daemon(settings: ReconcilerSettings, manner: Manner) -> dict[str, str]:
@@ -49,7 +49,7 @@ async def run_daemon(settings: ReconcilerSettings, manner: Manner) -> dict[str, 
     store = store_of(settings)
     with store.locked(), _log(settings, manner) as lines:
         worker = assemble(settings, lines)
-        daemon = Daemon(worker)
+        daemon = Daemon(worker, manner.settings_file)
         _stop_on_signals(daemon, manner)
         await _run(daemon, worker, manner)
         if not manner.stops_jails:
@@ -64,6 +64,7 @@ async def _stop_jails(worker: Worker, manner: Manner) -> dict[str, str]:
         if manner.is_live and sys.stderr.isatty():
             shown.enter_context(Console(stderr=True).status("stopping everything"))
         failures = await stop_all(worker.tools.runtime)
+        failures |= await stop_front(worker.tools.planner.porter)
     for jail, reason in failures.items():
         worker.tools.journal.note("cannot_stop", "", Level.ERROR, jail=jail, reason=reason)
     return failures
@@ -100,11 +101,6 @@ def _log(settings: ReconcilerSettings, manner: Manner) -> Iterator[Lines]:
         return
     with log_file(settings) as file:
         yield file
-
-
-def log_file(settings: ReconcilerSettings) -> AbstractContextManager[Lines]:
-    """The log where nobody reads lines: beside what else is remembered, and bounded."""
-    return closing(BoundedFile(settings.state_dir / LOG_NAME))
 
 
 def _stop_on_signals(daemon: Daemon, manner: Manner) -> None:

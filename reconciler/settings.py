@@ -19,6 +19,9 @@ from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator
 
 from maculaos.errors import UsageError
+from reconciler.front.settings import FrontSettings
+from reconciler.monitoring.settings import MetricsSettings, located_metrics
+from reconciler.notices.settings import NotifySettings, located_notify
 from reconciler.placement import NODE_SOCKET
 from reconciler.values import (
     LONGEST_NAME,
@@ -396,10 +399,16 @@ class ReconcilerSettings:
     """Which commits are followed."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Whose network jails use."""
+    front: FrontSettings = field(default_factory=FrontSettings)
+    """Where apps with ports are reached."""
     poll: PollSettings = field(default_factory=PollSettings)
     """How often Git is asked."""
     webhook: Maybe[WebhookSettings] = None
     """A listener for the webhooks of Git hosts; without it Git is polled only."""
+    metrics: Maybe[MetricsSettings] = None
+    """A listener for metrics and questions after health; without it nothing listens."""
+    notify: Maybe[NotifySettings] = None
+    """Who is told what came of each commit; nobody if left out."""
     machine: MachineSettings = field(default_factory=MachineSettings)
     """What this machine is called."""
     drift_interval_s: Seconds = 10.0
@@ -441,7 +450,9 @@ def located(settings: ReconcilerSettings, folder: Path) -> ReconcilerSettings:
         trust=_located_files(settings.trust, folder, _TRUST_FILES),
         releases=_located_files(settings.releases, folder, _RELEASE_FILES),
         secrets=_located_files(settings.secrets, folder, _SECRET_FILES),
-        webhook=None if settings.webhook is None else located_webhook(settings.webhook, folder),
+        webhook=settings.webhook and located_webhook(settings.webhook, folder),
+        metrics=settings.metrics and located_metrics(settings.metrics, folder),
+        notify=settings.notify and located_notify(settings.notify, folder),
         realm_dir=None if realm_dir is None else _absolute(folder, realm_dir),
     )
 

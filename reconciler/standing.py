@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 from jails.spec import JailState
 from reconciler.activity import Activity, Moment, Snapshot
 from reconciler.conditions import Condition, advance
+from reconciler.front.standing import FrontStatus
 from reconciler.generations import bounded
 from reconciler.names import spoken
 from reconciler.observed import World, items
 from reconciler.passage import trouble
+from reconciler.sources.unreachable import one_line
 from reconciler.status import FetchStatus, RevisionStatus, Status, counted
 
 if TYPE_CHECKING:
@@ -91,11 +93,17 @@ class Standing:
     deliveries: Callable[[], dict[str, int]] = dict
     # Asks which jails fail again however often their step is tried.
     hopeless: Callable[[], frozenset[str]] = frozenset
+    # Asks the herald, if there is one, why targets were not told what came of commits.
+    untold: Callable[[], tuple[str, ...]] = tuple
 
+    # How the front stands that connections to apps come by; None where there is none.
+    front: FrontStatus | None = None
     # Keys of items that are gone from the repository, and stay until an operator consents.
     waiting: tuple[str, ...] = ()
     # By jail: the step that would be taken, had an operator not suspended the work.
     held: dict[str, str] = field(default_factory=dict)
+    # What of an applied revision is missing, a line each; of the one that this was known of last.
+    missing: tuple[str | None, tuple[str, ...]] = (None, ())
     # By jail, empty for the whole: the conditions of the last snapshot.
     conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
 
@@ -125,6 +133,7 @@ class Standing:
     def recall(self, status: Status | None) -> None:
         """Take over the past of the conditions from what the last reconciler showed."""
         if status is not None:
+            self.missing = (status.revisions.applied, status.revisions.missing)
             self.conditions = {item.jail: item.conditions for item in status.items}
             self.conditions[""] = status.conditions
 
@@ -164,6 +173,7 @@ class Standing:
                 applied=progress.last_applied,
                 refused=progress.refused,
                 refused_for=progress.refused_for,
+                missing=self._missing(convergence),
             ),
             fetch=self.fetch,
             reconciled_at=self.reconciled_at,
@@ -174,6 +184,8 @@ class Standing:
             suspended=progress.suspended,
             pinned=progress.pinned,
             bad=progress.bad,
+            untold=self.untold(),
+            front=self.front,
             items=tuple(
                 self._versioned(item, convergence) for item in items(world, now, deadline_s)
             ),
@@ -229,6 +241,16 @@ class Standing:
         is_running = item.state == JailState.RUNNING
         return item.kind == "node" and is_running and item.name not in self.world.health
 
+    def _missing(self, convergence: Convergence) -> tuple[str, ...]:
+        """What of the applied revision is not as it says; remembered while another is wanted."""
+        applied, desired = convergence.progress.last_applied, self.world.desired
+        if desired is not None and applied == convergence.goal:
+            lines = [f"{key.replace('/', ' ')} is broken" for key in desired.broken]
+            lines += [f"{one_line(one.path)} is not read" for one in desired.problems]
+            lines += [f"{key.replace('/', ' ')} is to be removed" for key in self.waiting]
+            self.missing = (applied, bounded(tuple(dict.fromkeys(lines))))
+        return self.missing[1] if self.missing[0] == applied else ()
+
     def _is_converged(self, convergence: Convergence) -> bool:
         goal, progress = convergence.goal, convergence.progress
         is_applied = goal is not None and progress.last_applied == goal
@@ -256,6 +278,8 @@ class Standing:
         hindered = (*world.blocked.items(), *world.failures.items())
         lines += [f"{spoken(jail)}: {reason}" for jail, reason in hindered]
         lines += self.rolled_back
+        if self.front is not None:
+            lines += bounded(self.front.told)
         if self.waiting:
             lines.append(_waiting_line(self.waiting, convergence.goal or ""))
         unwritten = sorted(self.unwritten.items())

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from maculaos.errors import UsageError
 from reconciler.conditions import Condition, Reason, Truth, Word, with_next_move
+from reconciler.front.standing import FrontState, FrontStatus
 from reconciler.generations import Suspension
 from reconciler.names import jail_named
 from reconciler.values import STRICT
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHORT_REVISION: Final = 10
+MOST_MISSING_SHOWN: Final = 5
 _COLUMNS: Final[tuple[str, ...]] = (
     "KIND", "NAME", "CONDITION", "STATE", "ADDRESS", "MEMBERS", "PID", "REASON",
 )  # fmt: skip
@@ -180,6 +182,8 @@ class RevisionStatus:
     refused: str | None = None
     # What was wrong with the refused one: specs, history or signatures; empty for none.
     refused_for: str = ""
+    # What of the applied one is not as it says, such as ``node n2 is broken``; empty: nothing.
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +217,10 @@ class Status:
     pinned: str | None = None
     # Those that were rolled back from.
     bad: tuple[str, ...] = ()
+    # Who could not be told what came of commits, and why, a line each; no problem of the work.
+    untold: tuple[str, ...] = ()
+    # What connections to apps come by; None where no app has ports.
+    front: FrontStatus | None = None
     conditions: tuple[Condition, ...] = ()
     items: tuple[ItemStatus, ...] = ()
 
@@ -301,10 +309,16 @@ class Status:
             reason = Reason.ROLLED_BACK
         elif stuck:
             reason = Reason.BROKEN if any(item.broken for item in stuck) else Reason.BLOCKED
+        elif self._is_front_stuck:
+            reason = Reason.PORT_UNAVAILABLE
         else:
             return None
         message = with_next_move(reason, self._first())
         return self._claim(Word.STALLED, Truth.TRUE, reason, message)
+
+    @property
+    def _is_front_stuck(self) -> bool:
+        return self.front is not None and self.front.state is FrontState.STALLED
 
     @property
     def _is_idle(self) -> bool:
@@ -324,6 +338,7 @@ class Status:
             (self.fetch.error, Reason.GIT_UNREACHABLE),
             (self.look_error, Reason.MACHINE_UNREADABLE),
             (not self.converged, Reason.PROGRESSING),
+            (self._is_front_stuck, Reason.PORT_UNAVAILABLE),
         )
         return next((reason for holds, reason in causes if holds), Reason.NOT_READY)
 
@@ -345,7 +360,7 @@ class Status:
             f"condition   {said}",
             f"repository  {self.url} ({self.branch})",
             f"tip         {short_revision(revisions.tip)}",
-            f"applied     {short_revision(revisions.applied)}",
+            f"applied     {applied_words(revisions)}",
         ]
         if revisions.refused is not None:
             lines.append(f"refused     {short_revision(revisions.refused)}")
@@ -356,6 +371,8 @@ class Status:
             lines.append(f"fetch       {self.fetch.error}")
         failed = [one for one in self.fetch.remotes if one.error and one.error != self.fetch.error]
         lines += [f"remote      {one.error} (failed {one.failures} times)" for one in failed]
+        if self.front is not None:
+            lines.append(f"front       {self.front.line()}")
         return [
             *lines,
             f"runtime     {self.runtime_why or self.runtime}",
@@ -371,7 +388,13 @@ class Status:
         return ["", *padded]
 
     def _tail(self) -> list[str]:
-        return ["", "problems", *(f"  {line}" for line in self.problems)] if self.problems else []
+        titled = (("problems", self.problems), ("not told", self.untold))
+        return [
+            line
+            for title, lines in titled
+            if lines
+            for line in ("", title, *(f"  {one}" for one in lines))
+        ]
 
 
 _STATUS: Final = TypeAdapter(Status)
@@ -381,6 +404,16 @@ _PLAIN: Final = TypeAdapter(dict[str, Any])
 def short_revision(revision: str | None) -> str:
     """The first digits of a revision, enough for people; ``-`` for none."""
     return revision[:SHORT_REVISION] if revision else "-"
+
+
+def applied_words(revisions: RevisionStatus) -> str:
+    """The applied revision, and what of it is missing."""
+    said = short_revision(revisions.applied)
+    if revisions.applied is None or not revisions.missing:
+        return said
+    shown, more = revisions.missing[:MOST_MISSING_SHOWN], len(revisions.missing)
+    rest = f" and {more - len(shown)} more" if more > len(shown) else ""
+    return f"{said} partly: {', '.join(shown)}{rest}"
 
 
 def counted(number: int, noun: str) -> str:

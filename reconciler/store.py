@@ -53,6 +53,8 @@ class Store:
     def __init__(self, state_dir: Path, most: int) -> None:
         self.folder = state_dir
         self._most = most
+        # The history as it was read last, and what file that was.
+        self._read: tuple[tuple[int, ...], tuple[Generation, ...]] = ((), ())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -86,10 +88,16 @@ class Store:
 
     def history(self) -> tuple[Generation, ...]:
         """The generations, oldest first."""
+        path = self.folder / _HISTORY
         try:
-            return decode_history((self.folder / _HISTORY).read_bytes(), self._most)
+            found = path.stat()
+            # It is only ever replaced, so another content is another file.
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            if stamp != self._read[0]:
+                self._read = (stamp, decode_history(path.read_bytes(), self._most))
         except (FileNotFoundError, NotADirectoryError):
             return ()
+        return self._read[1]
 
     def record(self, generation: Generation) -> None:
         """Add ``generation`` to the history."""

@@ -9,12 +9,12 @@ its releases. What is wanted, and when, is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from maculaos.errors import MaculaError, UsageError
+from maculaos.host.threads import in_thread
 from reconciler.releases.members import BadArchive
 from reconciler.releases.signature import BadSignature
 from reconciler.releases.spec import ReleaseSpec
@@ -179,7 +179,7 @@ class Supply:
                 if not may_pass(delivery.failure):
                     self._hopeless.add(step.name)
                 raise delivery.failure
-        await asyncio.to_thread(self._hand_over, step.name)
+        await in_thread(self._hand_over, step.name)
 
     def hopeless(self) -> frozenset[str]:
         """The jails whose release cannot come until somebody changes something."""
@@ -236,7 +236,7 @@ class Supply:
                 before.is_given_up = True
                 await before.done.wait()
             async with self._at_once:
-                await _in_own_thread(lambda: self._bring(app, delivery))
+                await in_thread(self._bring, app, delivery)
         finally:
             delivery.done.set()
             self._arrival.set()
@@ -253,18 +253,3 @@ def may_pass(failure: Exception) -> bool:
     if isinstance(failure, ReleaseUnavailable):
         return not failure.is_final
     return not isinstance(failure, (BadArchive, BadSignature))
-
-
-async def _in_own_thread(work: Callable[[], None]) -> None:
-    """In a thread that nobody waits for at the end: a server may hold it for a long time."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-
-    def run() -> None:
-        try:
-            work()
-        finally:
-            with suppress(RuntimeError):  # the loop may have ended meanwhile
-                loop.call_soon_threadsafe(done.set)
-
-    threading.Thread(target=run, daemon=True, name="release").start()
-    await done.wait()

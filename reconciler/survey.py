@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jails.spec import JailState
 from maculaos.client import connect
 from maculaos.errors import MaculaError
+from maculaos.host.threads import in_thread
 from reconciler.names import kind_and_name
 from reconciler.observed import NodeHealth
 from reconciler.sources.unreachable import one_line
@@ -30,7 +31,7 @@ LONGEST_WORDS: Final = 200
 
 async def look(runtime: Runtime) -> Mapping[str, JailFacts]:
     """Facts of every jail of ours, by name; raises what the runtime raises."""
-    return await asyncio.to_thread(runtime.look)
+    return await in_thread(runtime.look)
 
 
 async def last_words(runtime: Runtime, found: Mapping[str, JailFacts]) -> dict[str, str]:
@@ -43,7 +44,7 @@ async def last_words(runtime: Runtime, found: Mapping[str, JailFacts]) -> dict[s
         for jail, facts in found.items()
         if kind_and_name(jail)[0] == "node" and facts.state is not JailState.RUNNING
     ]
-    written = {jail: await asyncio.to_thread(runtime.logs, jail, 1) for jail in silent}
+    written = {jail: await in_thread(runtime.logs, jail, 1) for jail in silent}
     return {jail: one_line(lines[-1], LONGEST_WORDS) for jail, lines in written.items() if lines}
 
 

@@ -97,6 +97,8 @@ class _View:
         parts += [_Items(_telling(status.items, items), len(status.items), self.now)]
         parts += _section("under way", _under_way(activity, self.now))
         parts += _section("problems", _problems(status))
+        untold = [Text(line, style="yellow") for line in status.untold]
+        parts += _section("not told", untold)
         parts += _section("events", _events(activity, events))
         hints = Text("\n").join(Text(hint, style="cyan") for hint in self.hints)
         parts += [Padding(hints, (1, 1, 0, 1))] if self.hints else []
@@ -144,6 +146,8 @@ def _head(status: Status, activity: Activity, now: float, has_room: bool) -> Ren
         grid.add_row(word, Text(said, style="yellow"))
     if has_room and status.runtime_why:
         grid.add_row("runtime", Text(status.runtime_why))
+    if status.front is not None:
+        grid.add_row("front", Text(status.front.line(), style="red" if status.front.told else ""))
     if status.fetch.error:
         grid.add_row("fetch", Text(status.fetch.error, style="red"))
     if activity.notice:
@@ -161,6 +165,8 @@ def _revision(status: Status, activity: Activity) -> Text:
     if revisions.refused is not None:
         goes_on = short_revision(revisions.applied)
         text.append(f"  refused, {goes_on} goes on running", style="not bold red")
+    elif revisions.missing and revisions.tip == revisions.applied:
+        text.append("  partly applied", style="not bold yellow")
     return text
 
 

@@ -17,6 +17,7 @@ from jails.runtime import JailError, Runtime
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import Clock
 from maculaos.host.logbook import Level
+from maculaos.host.threads import in_thread
 from reconciler.activity import Moment
 from reconciler.apply import Applier, Observer, StepRecord
 from reconciler.choice import Choice
@@ -54,6 +55,7 @@ from reconciler.store import Store
 from reconciler.survey import look
 
 if TYPE_CHECKING:
+    from jails.spec import HookKind
     from reconciler.activity import Snapshot
     from reconciler.settings import ReconcilerSettings
     from reconciler.steps import Step
@@ -107,7 +109,9 @@ class Worker:
         reload = partial(reload_node, settings.run_dir, tools.journal)
         hand_over = tools.planner.supply.hand_over
         self.standing.hopeless = tools.planner.supply.hopeless
-        self._applier = Applier(tools.runtime, reload, tools.clock, hand_over=hand_over)
+        self._applier = Applier(
+            tools.runtime, reload, tools.clock, hand_over=hand_over, tell=self.hook_failed
+        )
 
     def snapshot(self) -> Snapshot:
         """How things stand now."""
@@ -147,6 +151,11 @@ class Worker:
             self.standing.end(text)
             is_ok = not self.standing.fetch.error
             self.chronicle.tally.fetched(self._monotonic - began, self._now, is_ok=is_ok)
+
+    def hook_failed(self, jail: str, kind: HookKind, why: str) -> None:
+        """Tell that a hook of that jail failed: nothing waits for it but a start."""
+        said = f"{spoken(jail)}: {why}"
+        self._note("hook_failed", said, Level.WARNING, jail=jail, hook=str(kind), reason=why)
 
     def consent(self, revision: str) -> None:
         """An operator takes the history of that commit as it is; raises ``UsageError``."""
@@ -205,10 +214,8 @@ class Worker:
             self._refused(revision, refused, attempted_at)
             return
         except (JailError, MaculaError, OSError) as error:
-            known = self.convergence.look_failure
+            self.chronicle.cannot_look(str(error), self.convergence.look_failure)
             self.convergence.repair_failed(str(error), self._monotonic)
-            if known is None or known.reason != str(error):
-                self._cannot("look at the machine", error)
             return
         steps = prepared.steps
         postponed = self.convergence.postponed(self._monotonic)
@@ -246,7 +253,7 @@ class Worker:
         try:
             found = await look(self.tools.runtime)
         except (JailError, MaculaError, OSError) as error:
-            self._cannot("look at the machine", error)
+            self.chronicle.cannot_look(str(error), self.convergence.look_failure)
             return
         self.standing.world = replace(self.standing.world, found=found)
 
@@ -255,7 +262,7 @@ class Worker:
         desired = await self._desired(revision)
         has_consent = self.convergence.progress.consented_removals == revision
         prepare = partial(self.tools.planner.prepare, desired, has_consent=has_consent)
-        prepared = await asyncio.to_thread(prepare)
+        prepared = await in_thread(prepare)
         self.standing.world = replace(
             self.standing.world,
             desired=prepared.desired,
@@ -266,12 +273,12 @@ class Worker:
         self.standing.is_settled = not prepared.steps
         self._tell_waiting(prepared.waiting)
         if self.convergence.progress.suspended is None:
-            await asyncio.to_thread(self.tools.planner.claim, prepared)
+            await in_thread(self.tools.planner.claim, prepared)
         return prepared
 
     async def _release(self, prepared: Prepared) -> None:
         try:
-            await asyncio.to_thread(self.tools.planner.release, prepared, self.standing.world.found)
+            await in_thread(self.tools.planner.release, prepared, self.standing.world.found)
         except OSError as error:
             self.chronicle.wrote("inventory.json", error)
         else:
@@ -280,7 +287,7 @@ class Worker:
     async def _desired(self, revision: str) -> Desired:
         """What that accepted commit wants; read again after a restart."""
         if self._compiled is None or self._compiled[0] != revision:
-            desired = await asyncio.to_thread(self._compile, revision)
+            desired = await in_thread(self._compile, revision)
             self._compiled = (revision, desired)
             self._subject(revision)
         return self._compiled[1]

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from maculaos.discovery.method import DiscoveryMethod, Records
 
 NOWHERE = Path("/nonexistent")
-DEADLINE_S = 30.0
+DEADLINE_S = 20.0
 
 
 def identity(name: str, realm: str = "home") -> Identity:
     """The identity of a node of that name."""
-    return Identity(realm, NodeId(hashlib.sha256(name.encode()).digest()), name)
+    return Identity(realm, NodeId(hashlib.sha256(f"{realm}/{name}".encode()).digest()), name)
 
 
 def surroundings(

@@ -1,13 +1,28 @@
-"""Whether this machine can carry multicast DNS over its loopback interface; for tests."""
+"""Where tests may try multicast DNS: over the loopback interface, or in a network of their own."""
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
+import subprocess
 
 import pytest
 
 _GROUP = "224.0.0.251"
+_ALONE = ("unshare", "--user", "--map-root-user", "--net")
+_LOOPBACK_UP = 'ip link set lo up && ip link set lo multicast on && exec "$@"'
+
+
+def alone(*argv: str) -> tuple[str, ...]:
+    """``argv`` in a network namespace that has a loopback interface, and nobody else in it.
+
+    Skips the test, with a reason, where there is none to be had.
+    """
+    tools = shutil.which("unshare") and shutil.which("ip")
+    if not tools or subprocess.run((*_ALONE, "true"), check=False).returncode:
+        pytest.skip("no network namespaces here, and port 5353 of this machine is not ours")
+    return (*_ALONE, "sh", "-c", _LOOPBACK_UP, "sh", *argv)
 
 
 def need_multicast() -> None:

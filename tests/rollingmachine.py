@@ -38,6 +38,9 @@ class RollingMachine:
     # Whether instances of an app without probes are looked at: healthy while they run.
     is_probed: bool = True
     last: Decision | None = None
+    # By version, how long its drain hook may take on top of a drain; and where one was content.
+    drain_hooks: dict[str, float] = field(default_factory=dict)
+    drained: set[Instance] = field(default_factory=set)
     # By instance, which start of its program was seen well, and in true time since when.
     well: dict[Instance, tuple[int, float]] = field(default_factory=dict)
 
@@ -64,6 +67,8 @@ class RollingMachine:
                 is_running=not program.is_down,
                 is_healthy=self.is_healthy(each) if self.is_probed else None,
                 run=str(program.run),
+                is_drained=each in self.drained,
+                drain_grace_s=self.drain_hooks.get(program.digest, 0.0),
             )
             for each, program in self.programs.items()
         }

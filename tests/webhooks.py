@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -117,6 +118,24 @@ def gitlab(
         "X-Gitlab-Token": SECRET,
     }
     return Delivery("gitlab", headers, body)
+
+
+def gitlab_signed(
+    ref: str = "refs/heads/main",
+    *,
+    delivery: str = "13792a34-cac6-4fda-95a8-c58e00a3954e",
+    at: float = 0.0,
+    key: bytes = SECRET.encode(),
+) -> Delivery:
+    """As GitLab sends where a signing token is set: after Standard Webhooks, version 1."""
+    one = gitlab(ref, delivery=delivery)
+    del one.headers["X-Gitlab-Token"]
+    content = b".".join((delivery.encode(), str(int(at)).encode(), one.body))
+    made = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    one.headers["webhook-id"] = delivery
+    one.headers["webhook-timestamp"] = str(int(at))
+    one.headers["webhook-signature"] = f"v1,{made}"
+    return one
 
 
 def gitea(

@@ -7,23 +7,33 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import links, reconciler
+from bench import links, mesh, reconciler, simulation
 from bench.figures import keep, show
 
-SUITES = {"links": links.figures, "reconciler": reconciler.figures}
+SUITES = {
+    "links": links.figures,
+    "mesh": mesh.figures,
+    "reconciler": reconciler.figures,
+    "simulation": simulation.figures,
+    "simulation-full": simulation.full_figures,
+}
+# Only when they are named: they take more than an hour.
+LONG = ("simulation-full",)
 
 
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="all, if none is named")
+    parser.add_argument(
+        "suites", nargs="*", choices=[[], *SUITES], help="all but long ones, if none is named"
+    )
     parser.add_argument("--runs", type=int, default=5, help="of each figure (1 to 100)")
     parser.add_argument("--out", type=Path, default=Path("var/bench.json"), help="the JSON file")
     arguments = parser.parse_args()
     if not 1 <= arguments.runs <= 100:
         parser.error("--runs must lie between 1 and 100")
     people, found = Console(stderr=True), []
-    for name in arguments.suites or SUITES:
+    for name in arguments.suites or [each for each in SUITES if each not in LONG]:
         for figure in SUITES[name](arguments.runs):
             people.print(f"{name}: {figure.name}: {figure.median:.3g} {figure.unit}")
             found.append(figure)

@@ -33,6 +33,11 @@ def jexec_argv(name: str, *command: str) -> tuple[str, ...]:
     return ("jexec", name, *command)
 
 
+def jexec_as_argv(name: str, user: str, *command: str) -> tuple[str, ...]:
+    """Run ``command`` inside jail ``name`` as ``user`` of the jail; as root if that is empty."""
+    return ("jexec", *(("-U", user) if user else ()), name, *command)
+
+
 def is_unknown_jail(stderr: str, name: str) -> bool:
     """Whether jail, jls, jexec or ps refused because there is no jail ``name``."""
     return any(name in pattern.findall(stderr) for pattern in (_NOT_FOUND, _PS_NOT_FOUND))

@@ -17,7 +17,7 @@ from jails.freebsd.findings import facts_of
 from jails.freebsd.skeleton import make_root
 from jails.naming import derive
 from jails.runtime import JailError
-from jails.spec import JailState, RootKind
+from jails.spec import HookKind, JailState, RootKind
 from maculaos.host.commands import CommandFailed
 from maculaos.host.files import write_atomically
 
@@ -86,6 +86,10 @@ class Maker:
         mode = 0o644 if spec.isolation.user else 0o600
         write_atomically(place.launch / "start", render.start_script(spec).encode(), 0o600)
         write_atomically(place.launch / "program", render.program_script(spec).encode(), mode)
+        for kind in HookKind:
+            (place.launch / render.hook_file(kind)).unlink(missing_ok=True)
+        for name, script in render.hook_scripts(spec).items():
+            write_atomically(place.launch / name, script.encode(), mode)
         write_atomically(place.fstab, render.fstab(wanted).encode(), 0o600)
         conf = render.jail_conf(spec, place, derive(spec.name))
         write_atomically(place.conf, conf.encode(), 0o600)

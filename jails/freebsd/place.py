@@ -57,6 +57,8 @@ class Record:
     epair: int | None = None
     # A bridge that was asked for and may not have our address yet.
     bridge: str = ""
+    # How long each of its hooks may take.
+    hook_timeout_s: float = 10.0
 
     def without_program(self) -> Record:
         """Nothing was started, but the files that were placed are still known."""

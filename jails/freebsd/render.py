@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jails.freebsd import tuning
 from jails.freebsd.mount import Mount
-from jails.spec import NetworkKind, RootKind
+from jails.spec import HookKind, NetworkKind, RootKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,6 +108,20 @@ def start_script(spec: JailSpec, seats: Seats = _IN_JAIL) -> str:
         supervisor_file=f"{seats.run}/{spec.name}.pid",
         pipe=f"{seats.run}/{spec.name}.pipe",
     )
+
+
+def hook_file(kind: HookKind) -> str:
+    """The name of the script of that hook, beside the others."""
+    return f"hook-{kind}"
+
+
+def hook_scripts(spec: JailSpec) -> dict[str, str]:
+    """By file name, what becomes each hook: as the program, with another command."""
+    return {
+        hook_file(kind): program_script(replace(spec, command=command))
+        for kind in HookKind
+        if (command := spec.hooks.command(kind))
+    }
 
 
 def program_script(spec: JailSpec) -> str:

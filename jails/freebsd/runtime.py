@@ -23,6 +23,7 @@ from jails.freebsd.network import NetworkMaker
 from jails.freebsd.place import KERNEL_PREFIX, Place, Record
 from jails.freebsd.storage import Storages
 from jails.freebsd.unreadable import UnreadableAnswer
+from jails.hooks import HookFailed
 from jails.keeper.placing import place_files, remove_files
 from jails.naming import collisions, derive
 from jails.renaming import hand_over, strip
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from jails.freebsd.abilities import Abilities
     from jails.freebsd.storage import Storage
-    from jails.spec import JailSpec
+    from jails.spec import HookKind, JailSpec
     from maculaos.host.clock import Clock
     from maculaos.host.commands import CommandRunner
 
@@ -188,6 +189,28 @@ class FreeBsdRuntime:
             place = self._living(name)
             argv = jail.jexec_argv(place.kernel_name, *command)
             return self._runner.run(*argv, timeout_s=timeout_s)
+
+    def hook(self, name: str, kind: HookKind, extra_s: float = 0.0) -> bool:
+        """See ``Runtime.hook``."""
+        place = self._place(name)
+        script = place.launch / render.hook_file(kind)
+        if not is_jail_name(name) or not script.is_file():
+            return False
+        with self._blaming(name):
+            record = place.record()
+            is_living = self._kernel.is_living(place)
+            if record is None or not is_living or state_of(place, self._runner)[1] is None:
+                return False
+        argv = jail.jexec_as_argv(
+            place.kernel_name, record.user, "/bin/sh", f"{render.LAUNCH}/{script.name}"
+        )
+        try:
+            self._runner.run(*argv, timeout_s=record.hook_timeout_s + extra_s)
+        except CommandFailed as failed:
+            is_late = failed.exit_status is None
+            how = "did not end in time" if is_late else f"exit status {failed.exit_status}"
+            raise HookFailed(name, kind, f"{how}: {failed.stderr.strip()[:300]}") from failed
+        return True
 
     def usage(self, name: str) -> JailUsage:
         """See ``Runtime.usage``; the network is told of a jail that has one of its own."""
@@ -430,4 +453,5 @@ def _record(spec: JailSpec, *, digest: str) -> Record:
         user=spec.isolation.user,
         address=network.address,
         shared_interface=network.interface if is_shared else "",
+        hook_timeout_s=spec.hooks.timeout_s,
     )

@@ -17,11 +17,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jails.runtime import is_jail_name
-from jails.spec import JailState, Restart, RestartPolicy
+from jails.spec import HookKind, JailState, ProgramHooks, Restart, RestartPolicy
 from maculaos.host.files import remove_leftovers, write_atomically
 from maculaos.host.processes import ProcessMark
 
@@ -54,6 +54,8 @@ class Assignment:
     watch_s: float
     # A file with variables that stand in no record (``SecretEnvironment.path``); empty for none.
     secrets: str = ""
+    # Whoever looks after the program runs them; a keeper does not.
+    hooks: ProgramHooks = field(default_factory=ProgramHooks)
 
     def next_launch(self) -> Assignment:
         """The same with a new number, so that a keeper on its way finds itself too late."""
@@ -62,7 +64,7 @@ class Assignment:
     def without_program(self) -> Assignment:
         """Nothing to keep, but the files that were placed are still known."""
         nothing = replace(self.next_launch(), program_digest="", command=(), environment={})
-        return replace(nothing, secrets="")
+        return replace(nothing, secrets="", hooks=ProgramHooks())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +186,14 @@ def _assignment_of(said: dict[str, Any]) -> Assignment:
         settle_s=float(said["settle_s"]),
         watch_s=float(said["watch_s"]),
         secrets=str(said.get("secrets", "")),
+        hooks=_hooks_of(said.get("hooks", {})),
     )
+
+
+def _hooks_of(said: dict[str, Any]) -> ProgramHooks:
+    start, drain, stop = (tuple(map(str, said.get(kind, ()))) for kind in HookKind)
+    timeout_s = float(said.get("timeout_s", ProgramHooks().timeout_s))
+    return ProgramHooks(start=start, drain=drain, stop=stop, timeout_s=timeout_s)
 
 
 def _report_of(said: dict[str, Any]) -> Report:

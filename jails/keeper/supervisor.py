@@ -10,16 +10,15 @@ import errno
 import os
 import select
 import signal
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jails.keeper.output import BoundedLog
-from jails.keeper.records import JAIL_VARIABLE, Report, place_of
+from jails.keeper.records import Report, place_of
 from jails.keeper.strays import Strays
 from jails.keeper.supervision import Supervision, describe_exit
-from jails.spec import JailState, decode_secret_environment
+from jails.keeper.surroundings import surroundings_of
+from jails.spec import JailState
 from maculaos.host.programs import Launch, start_at_gate
 from maculaos.host.reaper import adopt_orphans, has_adopted, kill_adopted, reap_adopted
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 STARTED = "started"
 
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 65_536
 _CHUNKS_AT_ONCE = 16
 _REAPED_AT_ONCE = 256
@@ -281,33 +279,10 @@ class Supervisor:
 
     def _launch(self) -> Launch:
         data = str(self._directory.data)
-        given = self._assignment.environment.items()
-        surroundings = {
-            "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
-            "HOME": data,
-            "LANG": "C.UTF-8",
-        }
         return Launch(
             command=tuple(word.replace("{data}", data) for word in self._assignment.command),
-            # The spec may replace all but the mark by which a lost program is found.
-            environment=surroundings
-            | {key: text.replace("{data}", data) for key, text in given}
-            | self._secrets()
-            | {JAIL_VARIABLE: str(self._directory.path)},
+            environment=surroundings_of(self._directory, self._assignment),
             directory=self._directory.data,
             output=self._output_in,
             inherited=(self._lock,),
         )
-
-    def _secrets(self) -> dict[str, str]:
-        """Read anew at each start and kept nowhere; raises ``OSError``: then there is no start."""
-        path = self._assignment.secrets
-        if not path:
-            return {}
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                return decode_secret_environment(file.read())
-        except OSError as error:
-            what = f"its secrets in {path} cannot be read: {error.strerror}"
-            raise OSError(error.errno, what) from error

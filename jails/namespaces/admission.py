@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from jails.namespaces import limits
 from jails.namespaces.ip import LONGEST_NAME
 from jails.runtime import JailError
-from jails.spec import NetworkKind
+from jails.spec import HookKind, NetworkKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jails.namespaces.abilities import Abilities
-    from jails.spec import Forward, Isolation, JailSpec, Network
+    from jails.spec import Forward, Isolation, JailSpec, Network, ProgramHooks
 
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 # The kernel keeps settings of all interfaces, and of those to come, under these names.
@@ -42,9 +42,15 @@ def refuse_unsupported(
         *_user_problems(spec.isolation, abilities),
         *_limit_problems(spec.isolation, abilities),
         *_taken(spec, addresses),
+        *_hook_problems(spec.hooks, abilities),
     ]
     if problems:
         raise JailError(spec.name, "; ".join(problems), "change its spec")
+
+
+def _hook_problems(hooks: ProgramHooks, abilities: Abilities) -> Iterator[str]:
+    if not abilities.is_root and any(map(hooks.command, HookKind)):
+        yield "only root can run hooks inside a jail"
 
 
 def _root_problems(isolation: Isolation) -> Iterator[str]:

@@ -67,6 +67,22 @@ def command_inside(
 
     It has no capability, and of the environment what every program starts with.
     """
+    return (
+        *_entered(tools, place),
+        *("env", "--ignore-environment", f"--chdir={DATA}"),
+        *(f"PATH={SEARCH_PATH}", f"HOME={DATA}", "LANG=C.UTF-8"),
+        *command,
+    )
+
+
+def hook_inside(
+    tools: Mapping[str, str], place: Place, command: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Like ``command_inside``, with the environment that all of this is run with."""
+    return (*_entered(tools, place), "env", f"--chdir={DATA}", *command)
+
+
+def _entered(tools: Mapping[str, str], place: Place) -> tuple[str, ...]:
     first, account = place.first, place.account
     return (
         *place.bounds,
@@ -75,9 +91,6 @@ def command_inside(
         *("--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"),
         # nsenter(1) has to fork; if it is killed, so is what it started.
         *("--pdeathsig=KILL", "--"),
-        *("env", "--ignore-environment", f"--chdir={DATA}"),
-        *(f"PATH={SEARCH_PATH}", f"HOME={DATA}", "LANG=C.UTF-8"),
-        *command,
     )
 
 

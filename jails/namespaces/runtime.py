@@ -8,13 +8,22 @@ is less, and ``abilities`` says what.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from jails.hooks import run_hook
 from jails.namespaces import keyless
 from jails.namespaces.abilities import SEARCH_PATH, probe
+from jails.namespaces.bwrap import DATA
 from jails.namespaces.enclosure import EnclosureSettings, NamespaceEnclosure
 from jails.namespaces.groups import join_argv
-from jails.namespaces.inside import Place, bounds_of, command_inside, first_inside, usage_of
+from jails.namespaces.inside import (
+    Place,
+    bounds_of,
+    command_inside,
+    first_inside,
+    hook_inside,
+    usage_of,
+)
 from jails.namespaces.limits import bounded_argv
 from jails.namespaces.naming import Naming
 from jails.process import ProcessRuntime, ProcessSettings
@@ -22,11 +31,15 @@ from jails.runtime import EXEC_TIMEOUT_S, JailError
 from maculaos.host.commands import CommandFailed, SystemRunner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from jails.namespaces.abilities import Abilities
-    from jails.spec import JailUsage
+    from jails.spec import HookKind, JailUsage
     from maculaos.host.clock import Clock
+
+
+_GLANCE_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +88,33 @@ class NamespaceRuntime(ProcessRuntime):
             how = "did not end in time" if is_late else f"exit status {failed.exit_status}"
             what = f"{command[0]}: {how}: {failed.stderr.strip()[:500]}"
             raise JailError(name, what) from failed
+
+    def _run_hook(
+        self,
+        where: tuple[str, HookKind, float],
+        pid: int,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Inside, under the program's account and limits, without any capability."""
+        jail, _, timeout_s = where
+        if not self.abilities.is_root:
+            raise JailError(jail, "only root can run a command inside a jail")
+        words = tuple(word.replace("{data}", DATA) for word in command)
+        seen = {**environment, "HOME": DATA, "PWD": DATA}
+        place = self._entrance(jail, pid, timeout_s)
+        run_hook(where, hook_inside(self.abilities.tools, place, words), seen)
+
+    def _entrance(self, jail: str, pid: int, timeout_s: float) -> Place:
+        """Where to run something as soon as there is an inside; raises ``JailError``."""
+        deadline = self._clock.monotonic() + timeout_s
+        while True:
+            try:
+                return self._inside(jail, pid)
+            except JailError:
+                if self._clock.monotonic() > deadline:
+                    raise
+            self._clock.sleep(_GLANCE_S)
 
     def usage(self, name: str) -> JailUsage:
         """See ``Runtime.usage``."""

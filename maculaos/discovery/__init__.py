@@ -1,1 +1,1 @@
-"""Where to look for the mesh: addresses to dial, and when. Pure; the node dials."""
+"""Where to look for the mesh: ways to find addresses, merged, and when to dial; the node dials."""

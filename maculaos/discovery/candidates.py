@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # No hint is believed longer without being said again.
 LIFETIME_MAX_S: Final = 7 * 86_400.0
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,10 @@ def dialable(text: str) -> str | None:
     except ValueError:
         # A last label of digits is an IP address written wrongly, for every resolver.
         return None if address.host.rsplit(".", 1)[-1].isdigit() else str(address)
-    if ip.is_multicast or ip.is_unspecified or ip == ipaddress.IPv4Address("255.255.255.255"):
-        return None
-    return str(Address(str(ip), address.port))
+    return None if _is_nobody(ip) else str(Address(str(ip), address.port))
+
+
+def _is_nobody(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return _is_nobody(ip.ipv4_mapped)
+    return ip.is_multicast or ip.is_unspecified or ip == _BROADCAST

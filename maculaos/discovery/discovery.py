@@ -16,11 +16,12 @@ from maculaos.discovery import registry
 from maculaos.discovery.candidates import Candidates, Change, Hint
 from maculaos.errors import MaculaError
 from maculaos.host.logbook import Level
+from maculaos.host.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from maculaos.discovery.method import DiscoveryMethod, Surroundings
+    from maculaos.discovery.method import Surroundings
     from maculaos.host.logbook import Logbook
     from maculaos.identity import NodeId
 
@@ -107,7 +108,9 @@ class Discovery:
         while True:
             began = clock.monotonic()
             try:
-                await self._method(name).run(_Sink(self, name))
+                # In a thread: a library of some size takes longer than the node may stand still.
+                method = await in_thread(registry.load, name)
+                await method(self._around).run(_Sink(self, name))
             except (MaculaError, OSError, ImportError) as error:
                 self.failed(name, str(error))
             except Exception as error:  # noqa: BLE001  # the node lives on, whatever a method does
@@ -118,9 +121,6 @@ class Discovery:
             is_stable = clock.monotonic() - began >= STABLE_AFTER_S
             standing.failures = 1 if is_stable else standing.failures + 1
             await clock.wait(self._pause_s(standing.failures))
-
-    def _method(self, name: str) -> DiscoveryMethod:
-        return registry.load(name)(self._around)
 
     def _pause_s(self, failures: int) -> float:
         floor_s = self._settings.retry_base_s / 10

@@ -92,6 +92,7 @@ class DnsSettings:
     domains: Annotated[tuple[_Domain, ...], Len(0, 8)] = ()
     # None: those of the machine (/etc/resolv.conf).
     nameservers: Annotated[tuple[_Ip, ...], Len(0, 8)] = ()
+    # Of those that are named.
     port: Annotated[int, Ge(1), Le(65_535)] = 53
     # For all questions about one domain: longer bears slower resolvers.
     timeout_s: _Seconds = 5.0
@@ -124,8 +125,8 @@ class RememberedSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     enabled: bool = True
-    # None: beside the control socket, with ``.peers`` for an ending. Name one on a disk if that
-    # folder is emptied at boot.
+    # None: beside the control socket, with ``.peers`` behind its name. Name one on a disk if
+    # that folder is emptied at boot.
     file: Path | None = None
     # How long changes are gathered before they are written: shorter loses less in a power cut.
     settle_s: _Seconds = 1.0
@@ -163,7 +164,7 @@ class DiscoverySettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     # Of one method at a time: more finds larger realms, and lets a liar waste more dials.
-    addresses_per_source: Annotated[int, Ge(1), Le(1000)] = 64
+    addresses_per_source: Annotated[int, Ge(1), Le(64)] = 64
     # A method that failed is started again after a wait with full jitter, between nothing and a
     # ceiling that doubles from base to max.
     retry_base_s: _Seconds = 1.0

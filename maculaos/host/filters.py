@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 NOT_FOUND_STATUS: Final = 127
 _CHUNK: Final = 65_536
@@ -60,8 +61,10 @@ class Filter(Protocol):
 class SystemFilter:
     """Runs programs for real, with nothing but ``environment``."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path | None = None) -> None:
+        """``directory``: where they run; where this process does, if it is left out."""
         self._environment = dict(environment)
+        self._directory = directory
 
     def run(self, argv: tuple[str, ...], stdin: bytes | IO[bytes], bound: Bound) -> Filtered:
         """See ``Filter.run``."""
@@ -72,6 +75,7 @@ class SystemFilter:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=self._environment,
+                cwd=self._directory,
                 start_new_session=True,
             )
         except OSError as error:

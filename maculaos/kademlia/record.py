@@ -37,6 +37,7 @@ class Kind(IntEnum):
     NODE = 1
     TOPIC = 2
     METHOD = 3
+    BOOTSTRAP = 4
 
 
 class Signer(Protocol):

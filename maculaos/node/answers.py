@@ -52,13 +52,16 @@ def topology(membership: Membership, links: Links, rings: tuple[str, int]) -> Va
 
 
 def found(result: LookupDone | ValueFound, membership: Membership) -> Value:
-    """``macula.find``: the nodes that were found, the nearest first, and what it took."""
+    """``macula.find``: the nodes that were found, the nearest first, and what it took.
+
+    What a member said outlives it in the table: whoever is known to be gone is left out.
+    """
     if isinstance(result, LookupDone):
         contacts = result.contacts
     else:
         contacts = tuple(Contact(each.publisher) for each in result.records)
     return {
-        "nodes": [_where(contact, membership) for contact in contacts],
+        "nodes": [_where(each, membership) for each in contacts if not _is_gone(each, membership)],
         "hops": result.hops,
         "asked": result.asked,
         "complete": result.is_complete,
@@ -87,6 +90,11 @@ def _describe(member: Rumour, *, is_linked: bool, is_self: bool = False) -> Valu
         "is_self": is_self,
         "linked": is_linked,
     }
+
+
+def _is_gone(contact: Contact, membership: Membership) -> bool:
+    member = membership.members.get(contact.node_id)
+    return member is not None and member.health.is_gone
 
 
 def _where(contact: Contact, membership: Membership) -> Value:

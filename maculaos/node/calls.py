@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.node.events import batches
 from maculaos.node.seeking import Seeking
-from maculaos.rpc.methods import OWN_PREFIX
+from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod, check_method
 from maculaos.rpc.pending import Party, PendingCall, PendingCalls, Side
 from maculaos.rpc.providers import Providers
 from maculaos.wire.messages import RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
@@ -62,7 +62,7 @@ class Calls:
         # No peer alone can take what the others need.
         self.peers = Providers(2 * limits.subscriptions, share=limits.subscriptions)
         self.pending = PendingCalls(limits.pending_calls)
-        self._seeking = Seeking(directory, paths, self.peers, limits.pending_calls)
+        self._seeking = Seeking(directory, paths, limits.pending_calls)
 
     def call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         """A client calls a method of an application."""
@@ -87,7 +87,10 @@ class Calls:
     def member_gone(self, member: NodeId) -> list[Effect]:
         """A member died or left: what went over a path to it is lost."""
         path = self._paths.drop(member)
-        return [] if path is None else self.link_down(path)
+        if path is None:
+            return []
+        self._seeking.forget(path)
+        return self.link_down(path)
 
     def receive(self, link: Link, message: RpcCall, now: float) -> list[Effect]:
         """A peer calls a method; who calls is what its certificate says."""
@@ -134,10 +137,13 @@ class Calls:
 
     def advance(self, now: float) -> list[Effect]:
         """Tell the callers whose deadline has passed."""
-        self._seeking.advance(now)
-        expired = self.pending.expire(now)
-        failed = [self._fail(each, RpcErrorCode.DEADLINE_EXCEEDED) for each in expired]
-        return self._paths.bring(failed)
+        late, detail = RpcErrorCode.DEADLINE_EXCEEDED, "no provider was found before the deadline"
+        waited = [
+            self._refuse(each.origin, each.message.call, late, detail)
+            for each in self._seeking.advance(now)
+        ]
+        failed = [self._fail(each, late) for each in self.pending.expire(now)]
+        return [*waited, *self._paths.bring(failed)]
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity if never."""
@@ -148,7 +154,7 @@ class Calls:
         if isinstance(message, RpcError):
             if message.code == RpcErrorCode.NO_PROVIDER and call.provider.number < 0:
                 # What was found in the table holds no more; a link would have told.
-                self.peers.drop(call.provider.number)
+                self._seeking.forget(call.provider.number)
             return self._refuse(origin, number, message.code, message.detail)
         if len(message.payload) > MAX_VALUE_SIZE:
             return self._refuse(origin, number, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE)
@@ -158,11 +164,13 @@ class Calls:
     def _may_be_found(self, message: RpcCall) -> bool:
         """Whether to look further than the neighbours for somebody who answers that call."""
         is_fit = 0 < message.deadline_ms <= MAX_DEADLINE_MS
-        is_fit &= len(message.payload) <= MAX_VALUE_SIZE
+        is_fit &= len(message.payload) <= MAX_VALUE_SIZE and _is_method(message.method)
         return is_fit and len(self._links) < self._members.count_present()
 
     def _remote(self, method: str) -> Party | None:
         number = self.peers.choose(method)
+        if number is None:
+            number = self._seeking.choose(method)
         return None if number is None else Party(Side.LINK, number)
 
     def _local(self, method: str) -> Party | None:
@@ -211,6 +219,15 @@ class Calls:
         else:
             self._directory.withdraw((), message.methods)
         return [Send(link, message, _CONTROL) for link in self._links.numbers]
+
+
+def _is_method(name: str) -> bool:
+    """Whether anybody may offer that."""
+    try:
+        check_method(name)
+    except InvalidMethod:
+        return False
+    return True
 
 
 def _to(party: Party, message: RpcCall | RpcResult | RpcError) -> Effect:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from maculaos.discovery.dials import Dials
-from maculaos.discovery.races import Races
+from maculaos.discovery.races import STAGGER_S, Races
 from maculaos.discovery.static import StaticPeers
 from maculaos.effects import Dial, Effect
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _NAMED_ROOM: Final = 2000
 # Dials whose outcome nobody reports are given up after so many handshake timeouts.
 _PATIENCE: Final = 2
+# So many addresses of a list are dialled at the same time.
+_AT_ONCE: Final = 3
 
 
 class Dialler:
@@ -124,9 +126,7 @@ class Dialler:
 
     def alone(self, now: float) -> None:
         """No link is left: look for anybody."""
-        for address in self._static:
-            if address not in self._named:
-                self._want(address, now)
+        self._want_some([each for each in self._static if each not in self._named], now)
 
     def failed(self, address: str, now: float) -> tuple[NodeId, ...]:
         """A dial came to nothing; which members are out of reach by that."""
@@ -160,14 +160,20 @@ class Dialler:
         """Dial what is new, and no more what nobody names."""
         added, removed = change
         living = self._living() if added else {}
-        for address in added:
-            if address in living:
-                self._resident[address] = living[address]
-            else:
-                self._want(address, now)
+        self._resident |= {each: living[each] for each in added if each in living}
+        self._want_some([each for each in added if each not in living], now)
         for address in removed:
             self._named.unwant(address)
             self._resident.pop(address, None)
+
+    def _want_some(self, addresses: list[str], now: float) -> None:
+        """Dial a few at once and the others one by one, for as long as nobody is known to be there.
+
+        The first link tells who lives at most of them: a node that comes back with a list of all
+        its peers must not greet all of them at the same time.
+        """
+        for number, address in enumerate(addresses):
+            self._want(address, now + max(0, number + 1 - _AT_ONCE) * STAGGER_S)
 
     def _living(self) -> dict[str, NodeId]:
         """Where members are that are alive, as they say."""

@@ -11,6 +11,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from maculaos.effects import Effect, RecordsFound
 from maculaos.errors import RemoteProtocolError
 from maculaos.kademlia.contact import Contact
 from maculaos.kademlia.kademlia import Kademlia
@@ -26,6 +27,7 @@ from maculaos.kademlia.requests import (
     AskStore,
     AskValue,
     Result,
+    ValueFound,
 )
 from maculaos.kademlia.store import Verdict
 from maculaos.kademlia.topics import TopicRegistry
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
 
-    from maculaos.effects import Effect
     from maculaos.identity import NodeId
+    from maculaos.kademlia.record import Kind
     from maculaos.kademlia.requests import Answer, Ask
     from maculaos.kademlia.settings import KademliaSettings
     from maculaos.kademlia.signing import Notary
@@ -79,6 +81,8 @@ class Directory:
         self.topics = TopicRegistry(self.kademlia)
         self.methods = MethodRegistry(self.kademlia)
         self._results: list[Result] = []
+        # Searches for records that the shell asked for, and their keys.
+        self._asked: dict[int, bytes] = {}
         # Something happened since ``carry``.
         self.is_touched = False
         # What this node says of itself and has not published yet; the last word counts.
@@ -107,6 +111,17 @@ class Directory:
         """Look for who answers ``method``, or for so many of them; the number of the search."""
         self.is_touched = True
         return self.methods.find(method, now, enough=enough)
+
+    def find_records(self, key: bytes, now: float) -> None:
+        """Look for what is said under ``key``; ``carry`` tells in an effect."""
+        self.is_touched = True
+        self._asked[self.kademlia.find_value(key, now)] = key
+
+    def say(self, kind: Kind, key: bytes, value: bytes, now: float) -> None:
+        """Say ``value`` under ``key``, until something else is said there."""
+        self.is_touched = True
+        with suppress(CannotPublish):
+            self.kademlia.publish(kind, key, value, now)
 
     def announce(self, topics: Iterable[str], methods: Iterable[str]) -> None:
         """This node wants these topics and answers these methods, from now on."""
@@ -142,7 +157,10 @@ class Directory:
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity while this node is alone."""
-        return self.kademlia.next_deadline() if len(self.kademlia.table) else math.inf
+        kademlia = self.kademlia
+        # The last contact may be gone while somebody still waits for its answer.
+        is_alone = not len(kademlia.table) and not kademlia.gauges().waiting
+        return math.inf if is_alone else kademlia.next_deadline()
 
     def carry(self, now: float) -> list[Effect]:
         """What is to be sent; results are kept for ``take_results``."""
@@ -159,6 +177,9 @@ class Directory:
                         effects += self._ask(output, now)
                     case AnswerPing() | AnswerNode() | AnswerValue() | AnswerStore():
                         effects += self._answer(output)
+                    case ValueFound() if output.number in self._asked:
+                        values = tuple(each.value for each in output.records)
+                        effects.append(RecordsFound(self._asked.pop(output.number), values))
                     case _:
                         self._results.append(output)
         return effects

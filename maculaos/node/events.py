@@ -13,6 +13,7 @@ import msgspec
 
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.errors import RemoteProtocolError
+from maculaos.kademlia.rates import Allowance
 from maculaos.pubsub.interest import Interest
 from maculaos.pubsub.seen import SeenCache
 from maculaos.pubsub.topics import InvalidTopic, check_topic
@@ -43,6 +44,9 @@ DONE: Final = encode_value(None)
 _SEEN_LIMIT: Final = 8192
 # Topics for one frame: at most 255 bytes each, so that a frame stays below a megabyte.
 _TOPICS_PER_FRAME: Final = 4000
+# Flooding events a second that are taken from one neighbour: the copies that a node sends for one
+# are as many as its links, and what is seen is remembered for longer than a copy travels.
+_FLOODED_PER_SECOND: Final = 5_000
 # A flood ends after so many links; a graph of topology has a far smaller diameter.
 MAX_HOPS: Final = 16
 _MESSAGES: Final = StreamClass.MESSAGES
@@ -85,6 +89,7 @@ class Events:
         # No peer alone can take what the others need.
         self.peers = Interest(2 * limit, share=limit)
         self._seen = SeenCache(_SEEN_LIMIT)
+        self._flooded = Allowance(_FLOODED_PER_SECOND)
         # A restarted publisher must not repeat numbers that others remember having seen.
         self._sequence = rng.getrandbits(48)
 
@@ -117,10 +122,13 @@ class Events:
         self._counters.events_delivered += len(clients)
         return effects
 
-    def receive(self, link: Link, event: Event) -> list[Effect]:
+    def receive(self, link: Link, event: Event, now: float) -> list[Effect]:
         """A peer hands over an event: on to clients that want it and to other links, once."""
         _check_hops(link, event)
         self._counters.events_in += 1
+        if event.hops and not self._flooded.take(link.peer.node_id, now):
+            self._counters.events_dropped += 1
+            return []
         clients = self.clients.sources(event.topic)
         is_wanted = bool(clients) or event.hops > 1
         is_own = event.publisher == self._me

@@ -44,7 +44,7 @@ class Neighbourhood:
         self.topology = Neighbours(
             identity.node_id, identity.realm, settings.topology, settings.limits.members, rng
         )
-        self.routing = Routing(identity.node_id, links, self.topology.rings)
+        self.routing = Routing(identity.node_id, links, self.topology.rings, membership.members)
         self._asked: list[Request] = []
 
     @property
@@ -54,13 +54,14 @@ class Neighbourhood:
 
     def member_changed(self, before: Rumour | None, after: Rumour, now: float) -> None:
         """The view of another member changed."""
+        if before is None or before.health is not after.health:
+            self.routing.changed()
         if not after.health.is_gone:
             link = self._links.to(after.node_id)
             self._dialler.member_present(after, link, now)
         was_present = before is not None and not before.health.is_gone
         if after.health.is_gone == (not was_present) and before is not None:
             return
-        self.routing.changed()
         if after.health.is_gone:
             self._dialler.member_gone(after.node_id, now)
             has_left = after.health is Health.LEFT

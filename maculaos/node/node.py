@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import random
 
     from maculaos.identity import Identity, NodeId
+    from maculaos.kademlia.record import Kind
     from maculaos.kademlia.signing import Notary
     from maculaos.node.events import EventSeal
     from maculaos.node.links import Introduction
@@ -147,6 +148,16 @@ class Node:
         """A way of discovery finds these addresses now, in place of what it found before."""
         self._cores.dialler.discovered(source, addresses, now)
         return self._dial(now)
+
+    def find_records(self, key: bytes, now: float) -> list[Effect]:
+        """Look in the distributed table; ``RecordsFound`` tells what is said under ``key``."""
+        self._cores.directory.find_records(key, now)
+        return self._followed([], now)
+
+    def say(self, kind: Kind, key: bytes, value: bytes, now: float) -> list[Effect]:
+        """Say ``value`` under ``key`` in the distributed table."""
+        self._cores.directory.say(kind, key, value, now)
+        return self._followed([], now)
 
     def leave(self, now: float) -> list[Effect]:
         """Go away for good: tell every peer, then close every link and client."""

@@ -107,7 +107,7 @@ class Peers:
         """A peer says something; raises ``MaculaError`` if it must not."""
         match message:
             case Event():
-                return self._cores.events.receive(link, message)
+                return self._cores.events.receive(link, message, now)
             case RpcCall():
                 return self._cores.calls.receive(link, message, now)
             case RpcResult() | RpcError():

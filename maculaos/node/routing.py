@@ -3,16 +3,20 @@
 Every node works out the graph of its realm from the members (``maculaos.topology.rings``), so a
 short way through it is found without asking: a search in breadth from the own neighbours. Views
 differ for moments, and some links are missing: each hop looks anew, and a message that went over
-``MAX_HOPS`` links is dropped.
+``MAX_HOPS`` links is dropped. A way over a suspect is taken only where there is no other: most
+suspects are dead.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from maculaos.swim.rumour import Health
+
 if TYPE_CHECKING:
     from maculaos.identity import NodeId
     from maculaos.node.links import Link, Links
+    from maculaos.swim.members import Members
     from maculaos.topology.rings import Rings
 
 MAX_HOPS: Final = 16
@@ -24,10 +28,11 @@ KEEP_S: Final = 1.0
 class Routing:
     """The ways of the node ``me``; times are monotonic seconds."""
 
-    def __init__(self, me: NodeId, links: Links, rings: Rings) -> None:
+    def __init__(self, me: NodeId, links: Links, rings: Rings, members: Members) -> None:
         self._me = me
         self._links = links
         self._rings = rings
+        self._members = members
         self._ways: dict[NodeId, NodeId] = {}
         self._is_stale = True
         self._is_due = True
@@ -55,14 +60,29 @@ class Routing:
     def _make(self) -> None:
         """Search in breadth: every member by the first neighbour that reaches it."""
         ways = {link.peer.node_id: link.peer.node_id for link in self._links}
-        frontier = list(ways)
+        doubted = self._spread(ways, list(ways), avoids_suspects=True)
+        self._spread(ways, doubted, avoids_suspects=False)
+        self._ways = ways
+        self._is_stale = self._is_due = False
+
+    def _spread(
+        self, ways: dict[NodeId, NodeId], frontier: list[NodeId], *, avoids_suspects: bool
+    ) -> list[NodeId]:
+        """Reach further from these, into ``ways``; return the suspects that were not gone over."""
+        doubted = []
         while frontier:
             further = []
             for node_id in frontier:
+                if avoids_suspects and self._is_suspect(node_id):
+                    doubted.append(node_id)
+                    continue
                 for other in self._rings.neighbours(node_id):
                     if other not in ways and other != self._me:
                         ways[other] = ways[node_id]
                         further.append(other)
             frontier = further
-        self._ways = ways
-        self._is_stale = self._is_due = False
+        return doubted
+
+    def _is_suspect(self, node_id: NodeId) -> bool:
+        member = self._members.get(node_id)
+        return member is not None and member.health is Health.SUSPECT

@@ -78,7 +78,7 @@ def plan(
         source=source,
         verifier=verifier_of(settings, source),
         compiler=compiler_of(settings),
-        planner=planner_of(settings, present_runtime(settings, clock)),
+        planner=planner_of(settings, present_runtime(settings, clock), may_keep=False),
         store=store_of(settings),
         clock=clock,
     )

@@ -12,7 +12,7 @@ import typer
 from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.files import AlreadyLocked
-from reconciler.assembly import assemble, load_settings, store_of
+from reconciler.assembly import assemble, load_settings, log_file, store_of
 from reconciler.cli.speech import (
     DONE,
     EXIT_CODES,
@@ -27,10 +27,10 @@ from reconciler.cli.speech import (
 from reconciler.control import SOCKET_NAME, NoReconciler, ask
 from reconciler.daemon import pass_once
 from reconciler.generations import Outcome
-from reconciler.halt import remove_all
+from reconciler.halt import remove_all, remove_front
 from reconciler.names import spoken
+from reconciler.porter import Porter
 from reconciler.runtimes import recorded_runtime
-from reconciler.session import Manner, log_file, run_daemon
 from reconciler.status import short_revision
 
 if TYPE_CHECKING:
@@ -56,10 +56,14 @@ def run(
     ] = None,
 ) -> None:
     """Reconcile in the foreground until SIGTERM or SIGINT."""
+    # Loaded here only: no other verb has a view or listens, and they start sooner so.
+    from reconciler.session import Manner, run_daemon
+
     manner = Manner(
         is_live=live and sys.stdout.isatty(),
         stops_jails=stop_jails_on_exit,
         hints=tuple(hint or ()),
+        settings_file=config,
     )
     failures = asyncio.run(run_daemon(load_settings(config), manner))
     _end_with(failures)
@@ -124,7 +128,8 @@ async def _down(settings: ReconcilerSettings) -> dict[str, str]:
             await ask(settings.run_dir / SOCKET_NAME, {"do": "stop"})
         try:
             with store_of(settings).locked():
-                return await remove_all(recorded_runtime(settings, clock), settings.run_dir)
+                failures = await remove_all(recorded_runtime(settings, clock), settings.run_dir)
+                return {**failures, **await remove_front(Porter(settings, clock))}
         except AlreadyLocked:
             if clock.monotonic() > deadline:
                 raise

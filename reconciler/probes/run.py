@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from jails.runtime import JailError
 from maculaos.client import connect
 from maculaos.errors import MaculaError
+from maculaos.host.threads import in_thread
 from reconciler.probes.judge import Result
 from reconciler.probes.spec import ExecProbe, HttpProbe, MeshProbe, Probe, TcpProbe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jails.runtime import Runtime
     from maculaos.host.clock import Clock
 
@@ -46,6 +50,20 @@ class Place:
     address: str = _LOOPBACK
     # The control socket of its node.
     socket: Path | None = None
+    # Where it listens itself, by the name of the port, and by the number that the machine has.
+    ports: Mapping[str | int, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def port_of(self, probe: HttpProbe | TcpProbe) -> int:
+        """The port to ask at: the app's own, unless a host is named whose port it is.
+
+        Raises ``_Bad`` for a name that is no port's.
+        """
+        said = probe.port
+        if isinstance(said, int):
+            return said if probe.host else self.ports.get(said, said)
+        if said not in self.ports:
+            raise _Bad(f"the app has no port {said}")
+        return self.ports[said]
 
 
 class Prober:
@@ -55,10 +73,11 @@ class Prober:
         self._runtime = runtime
         self._clock = clock
         self._slots = asyncio.Semaphore(AT_ONCE)
-        # Of our own: a command that hangs must not hold up what else runs in threads.
-        self._threads = ThreadPoolExecutor(COMMANDS_AT_ONCE, thread_name_prefix="probe")
+        # Held by commands until they end, whoever still waits for them.
+        self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
         # Jails in which a command of ours has not ended yet.
         self._busy: set[str] = set()
+        self._is_closed = False
 
     async def ask(self, probe: Probe, place: Place) -> Result:
         """The answer to ``probe``; never raises but when cancelled."""
@@ -68,7 +87,7 @@ class Prober:
 
     def close(self) -> None:
         """Begin nothing more; commands under way end by their own timeout."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._is_closed = True
 
     async def _answer(self, probe: Probe, place: Place) -> str:
         """Why the answer is not good; empty if it is."""
@@ -98,25 +117,41 @@ class Prober:
         if place.jail in self._busy:
             raise _Bad("the command before has not ended yet")
         self._busy.add(place.jail)
-        running = self._threads.submit(
-            self._runtime.exec, place.jail, probe.command, probe.timeout_s
-        )
+        try:
+            await self._commands.acquire()
+        except BaseException:
+            self._busy.discard(place.jail)
+            raise
+        if self._is_closed:
+            self._ended(place.jail)
+            return
         loop = asyncio.get_running_loop()
-        running.add_done_callback(lambda _: _tell(loop, self._busy.discard, place.jail))
-        await asyncio.wrap_future(running)
+
+        def command() -> None:
+            try:
+                self._runtime.exec(place.jail, probe.command, probe.timeout_s)
+            finally:
+                _tell(loop, self._ended, place.jail)
+
+        await in_thread(command)
+
+    def _ended(self, jail: str) -> None:
+        self._busy.discard(jail)
+        self._commands.release()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, what: object, jail: str) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[str], None], jail: str) -> None:
     # The loop may be gone before a command that hung ends.
     with suppress(RuntimeError):
-        loop.call_soon_threadsafe(what, jail)  # type: ignore[arg-type]
+        loop.call_soon_threadsafe(what, jail)
 
 
 async def _ask_http(probe: HttpProbe, place: Place) -> None:
     address = probe.host or place.address
-    reader, writer = await asyncio.open_connection(address, probe.port, limit=MOST_HEAD_BYTES)
+    port = place.port_of(probe)
+    reader, writer = await asyncio.open_connection(address, port, limit=MOST_HEAD_BYTES)
     try:
-        writer.write(_request(probe, address))
+        writer.write(_request(probe, address, port))
         await writer.drain()
         line = await _first_line(reader)
     finally:
@@ -128,10 +163,10 @@ async def _ask_http(probe: HttpProbe, place: Place) -> None:
         raise _Bad(f"answered {int(matched[1])}, not {probe.status}")
 
 
-def _request(probe: HttpProbe, address: str) -> bytes:
+def _request(probe: HttpProbe, address: str, port: int) -> bytes:
     host = f"[{address}]" if ":" in address else address
     given = {name.lower() for name in probe.headers}
-    own = {"Host": f"{host}:{probe.port}", "User-Agent": "macula-reconciler", "Accept": "*/*"}
+    own = {"Host": f"{host}:{port}", "User-Agent": "macula-reconciler", "Accept": "*/*"}
     headers = {name: value for name, value in own.items() if name.lower() not in given}
     lines = [f"GET {probe.path} HTTP/1.1", *_lines(headers), *_lines(probe.headers)]
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode("ascii")
@@ -151,7 +186,7 @@ async def _first_line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _ask_tcp(probe: TcpProbe, place: Place) -> None:
-    _, writer = await asyncio.open_connection(probe.host or place.address, probe.port)
+    _, writer = await asyncio.open_connection(probe.host or place.address, place.port_of(probe))
     await _hang_up(writer)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, Field
 
-from reconciler.values import STRICT, Command, IpAddress, Maybe, Name, Port, Seconds
+from reconciler.ports.spec import PortOrName
+from reconciler.values import STRICT, Command, IpAddress, Maybe, Name, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +95,8 @@ class HttpProbe(Rhythm):
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    port: Port
-    """The TCP port."""
+    port: PortOrName
+    """The TCP port: a number, or the name of one of the app's ports."""
     path: _Path = "/"
     """What is asked for."""
     status: _Status = 200
@@ -112,8 +113,8 @@ class TcpProbe(Rhythm):
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    port: Port
-    """The TCP port."""
+    port: PortOrName
+    """The TCP port: a number, or the name of one of the app's ports."""
     host: Maybe[IpAddress] = None
     """The IP address to ask; the one of the app itself if left out."""
 

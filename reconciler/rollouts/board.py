@@ -115,6 +115,10 @@ class Board:
             if not place.is_proved:
                 self._places[instance] = replace(place, since=self._age)
 
+    def judge_by(self, strategy: Strategy) -> None:
+        """From now on these are the times that count."""
+        self._strategy = strategy
+
     def switch_to(self, colour: Colour) -> None:
         """Give the traffic to ``colour``; the instances that had it drain."""
         for instance, place in self._places.items():
@@ -179,8 +183,9 @@ class Board:
 
     def _is_drained(self, instance: Instance, since: float) -> bool:
         facts = self._facts.get(instance)
-        is_over = self._age - since >= self._strategy.drain_s
-        return is_over or facts is None or facts.is_drained or not facts.is_running
+        if facts is None or facts.is_drained or not facts.is_running:
+            return True
+        return self._age - since >= self._strategy.drain_s + facts.drain_grace_s
 
     def _retire(self, wanted: Mapping[Instance, str | None], layout: Layout) -> None:
         """Let go of instances that nobody wants any more."""
@@ -194,7 +199,9 @@ class Board:
 
     def _leave(self, instance: Instance, digest: str) -> None:
         """Let it drain if it serves, then run ``digest``; nothing if that is empty."""
-        if self.serves(instance) and self._strategy.drain_s > 0:
+        facts = self._facts.get(instance)
+        drain_s = self._strategy.drain_s + (0.0 if facts is None else facts.drain_grace_s)
+        if self.serves(instance) and drain_s > 0:
             self._places[instance] = replace(
                 self._places[instance], draining_since=self._age, is_proved=False
             )

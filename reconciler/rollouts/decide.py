@@ -33,6 +33,8 @@ from reconciler.rollouts.layout import Circumstances, layout_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reconciler.rollouts.spec import Strategy
+
 # The longest time between two looks that counts in full, and how often is looked at the least.
 GAP_S: Final = 15.0
 LOOK_S: Final = 5.0
@@ -92,12 +94,13 @@ class _Look:
         self._wish = wish
         self._facts = facts
         self._time = _Counted.of(deployment, now)
-        self._board = Board(
-            deployment.placed, facts, wish.strategy, deployment.live, self._time.age
-        )
         self._stable = deployment.stable
         self._rejected = {each.digest: each for each in deployment.rejected}
         self._rollout = deployment.rollout
+        self._bound_for = None if deployment.rollout is None else deployment.rollout.target
+        self._board = Board(
+            deployment.placed, facts, self._strategy, deployment.live, self._time.age
+        )
         self._is_paused = deployment.is_paused
         self._proved_before = {
             (each.instance, each.digest) for each in deployment.placed if each.is_proved
@@ -183,10 +186,13 @@ class _Look:
         )
         if target == self._stable and is_untouched:
             self._rollout = None
-            self._say(f"{short(target)} was never replaced, and stays")
+            is_back = self._bound_for == target
+            said = "runs everywhere again" if is_back else "was never replaced, and stays"
+            self._say(f"{short(target)} {said}")
             return
         self._board.restart_proofs(target)
         self._rollout = Rollout(target=target, mode=self._mode(target), progress_at=self._time.age)
+        self._board.judge_by(self._strategy)
         how = "goes back to" if target == self._stable else "begins towards"
         self._say(f"rollout {how} {short(target)} ({self._rollout.mode})")
 
@@ -226,7 +232,7 @@ class _Look:
                 self._say(f"{instance} is healthy with {short(rollout.target)}")
 
     def _look_for_failure(self) -> None:
-        strategy, age = self._wish.strategy, self._time.age
+        strategy, age = self._strategy, self._time.age
         for instance in self._provers():
             place, facts = self._board.at(instance), self._facts.get(instance)
             if place is None or place.digest != self._now().target or place.is_proved:
@@ -309,6 +315,14 @@ class _Look:
 
     # What is looked at.
 
+    @property
+    def _strategy(self) -> Strategy:
+        """How the version wants to be rolled out that this is bound for."""
+        target = self._wish.goal if self._rollout is None else self._rollout.target
+        is_back = target == self._stable and target != self._wish.goal
+        fallback = self._wish.fallback
+        return fallback if is_back and fallback is not None else self._wish.strategy
+
     def _now(self) -> Rollout:
         if self._rollout is None:
             raise AssertionError("asked for a rollout where none is under way")
@@ -345,7 +359,7 @@ class _Look:
 
     def _circumstances(self) -> Circumstances:
         return Circumstances(
-            wish=self._wish,
+            wish=replace(self._wish, strategy=self._strategy),
             rollout=self._rollout,
             stable=self._stable,
             live=self._board.live,
@@ -378,10 +392,12 @@ class _Look:
 
     def _dates(self, deployment: Deployment) -> Iterator[float]:
         """When, in counted time, something changes by itself."""
-        strategy = self._wish.strategy
+        strategy = self._strategy
         for place in deployment.placed:
             if place.draining_since is not None:
-                yield place.draining_since + strategy.drain_s
+                facts = self._facts.get(place.instance)
+                grace_s = 0.0 if facts is None else facts.drain_grace_s
+                yield place.draining_since + strategy.drain_s + grace_s
                 continue
             if not place.is_proved:
                 yield place.since + strategy.healthy_deadline_s

@@ -36,6 +36,8 @@ class Wish:
     goal: str
     instances: int = 1
     strategy: Strategy = field(default_factory=Strategy)
+    # How the stable version wants to be gone back to; None: as the new one is rolled out.
+    fallback: Strategy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class InstanceFacts:
     is_healthy: bool | None = None
     # Something knows that nobody uses it any more.
     is_drained: bool = False
+    # Something is still to say so, and has so long, on top of the time for a drain.
+    drain_grace_s: float = 0.0
     # Anything that changes when its program is started again.
     run: str = ""
     # Why it is not healthy, for people.

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 MACHINE_KEY: Final = "secrets.key"
 
 
-def open_vault(settings: SecretSettings, state_dir: Path, entropy: Entropy) -> Vault:
+def open_vault(
+    settings: SecretSettings, state_dir: Path, entropy: Entropy, *, may_keep: bool = True
+) -> Vault:
     """The vault of a machine; its key for digests is made below ``state_dir`` at the first call.
 
-    Raises ``SecretUnavailable`` if others may read that key, or ``OSError``.
+    Not ``may_keep``: no file is made. Raises ``SecretUnavailable`` if others may read that key, or
+    ``OSError``.
     """
     decryption = None
     if settings.key_file is not None:
@@ -29,7 +32,8 @@ def open_vault(settings: SecretSettings, state_dir: Path, entropy: Entropy) -> V
             secret_bytes=settings.secret_bytes,
             timeout_s=settings.timeout_s,
         )
-    return Vault(decryption, machine_key(state_dir / MACHINE_KEY, entropy))
+    key = machine_key(state_dir / MACHINE_KEY, entropy, may_keep=may_keep)
+    return Vault(decryption, key)
 
 
 def open_places(settings: SecretSettings, run_dir: Path) -> SecretPlaces:

@@ -117,17 +117,21 @@ def wipe(content: bytearray) -> None:
     content[:] = bytes(len(content))
 
 
-def machine_key(path: Path, entropy: Entropy) -> bytes:
+def machine_key(path: Path, entropy: Entropy, *, may_keep: bool = True) -> bytes:
     """The key of this machine for digests of secrets, made at the first call.
 
-    Raises ``SecretUnavailable`` if others may read it. A new key restarts every app with a secret.
+    Unless it ``may_keep`` one, a key that is not there is drawn for this time only, and no file is
+    touched: for who only looks. Raises ``SecretUnavailable`` if others may read it. A new key
+    restarts every app with a secret.
     """
     with suppress(FileNotFoundError):
         key = path.read_bytes()
         if len(key) == KEY_BYTES:
             check_key_file(path)
             return key
-        os.unlink(path)
+        if may_keep:
+            os.unlink(path)
     key = entropy.draw(KEY_BYTES)
-    write_atomically(path, key, 0o600)
+    if may_keep:
+        write_atomically(path, key, 0o600)
     return key

@@ -48,11 +48,7 @@ def check_access(access: Access) -> None:
     """Raise ``SourceUnreachable`` if one of the files cannot be used as it lies there."""
     if access.token_file is not None:
         content = read_secret(access.token_file, "token_file", TOKEN_BYTES)
-        if _TOKEN.fullmatch(content) is None:
-            raise SourceUnreachable(
-                f"token_file {access.token_file} does not hold one token in one line",
-                "write the token into it, and nothing else",
-            )
+        check_token(access.token_file, content)
     if access.ssh_key_file is not None:
         read_secret(access.ssh_key_file, "ssh_key_file", SECRET_BYTES)
     for key, path in (
@@ -61,6 +57,15 @@ def check_access(access: Access) -> None:
     ):
         if path is not None:
             read_guarded(path, key)
+
+
+def check_token(path: Path, content: bytes) -> None:
+    """Raise ``SourceUnreachable`` unless ``content`` of that file is one token in one line."""
+    if _TOKEN.fullmatch(content) is None:
+        raise SourceUnreachable(
+            f"token_file {path} does not hold one token in one line",
+            "write the token into it, and nothing else",
+        )
 
 
 def reach_of(url: str, access: Access, home: Path) -> Reach:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NewType
@@ -23,7 +24,7 @@ from reconciler.sources.tree import (
     is_spec_folder,
     is_spec_name,
 )
-from reconciler.sources.unreachable import DamagedClone, one_line
+from reconciler.sources.unreachable import DamagedClone, SourceUnreachable, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -76,6 +77,8 @@ class Clone:
         # The home folder of git: empty, but for what we put there.
         self.home = home
         self.git = GitCommand(directory, home)
+        # An operator's rollback keeps a commit while a fetch clears up after a crash.
+        self._refs = threading.Lock()
 
     def open(self) -> None:
         """Have a bare repository in place, free of what an earlier crash left half done."""
@@ -127,7 +130,8 @@ class Clone:
 
     def keep(self, revision: Revision) -> None:
         """Protect this commit from being cleaned away, also after its branch was rewritten."""
-        self.local("update-ref", _KEPT_REF, checked(revision))
+        with self._refs:
+            self.local("update-ref", _KEPT_REF, checked(revision))
 
     def listed(self, revision: Revision) -> list[Listed]:
         """What may be a spec: YAML files at the top, everything in the folders of specs."""
@@ -173,8 +177,11 @@ class Clone:
             raise DamagedClone(f"{self.directory}: {error}", "") from error
 
     def attempt(self, *words: str) -> Answer:
-        """Run git on the clone alone; what came of it is in the answer."""
-        return self.git.run(*words, timeout_s=LOCAL_TIMEOUT_S)
+        """Run git on the clone alone; what came of it is in the answer.
+
+        Raises ``SourceUnreachable`` if it does not end in time: that says nothing of the clone.
+        """
+        return self._in_time(self.git.run(*words, timeout_s=LOCAL_TIMEOUT_S))
 
     def local(self, *words: str) -> Answer:
         """Run git on the clone alone; raises ``DamagedClone`` if that fails."""
@@ -185,9 +192,16 @@ class Clone:
 
     def _batch(self, how: str, shas: Sequence[str]) -> Answer:
         with lines_of(shas) as asked:
-            answer = self.git.run("cat-file", how, timeout_s=LOCAL_TIMEOUT_S, stdin=asked)
+            run = self.git.run("cat-file", how, timeout_s=LOCAL_TIMEOUT_S, stdin=asked)
+            answer = self._in_time(run)
         if not answer.is_ok:
             raise self._damaged(answer)
+        return answer
+
+    def _in_time(self, answer: Answer) -> Answer:
+        if answer.status is None:
+            what = f"{self.directory}: git {one_line(answer.said)}"
+            raise SourceUnreachable(what, "see whether the disk is slow, or the machine busy")
         return answer
 
     def _is_repository(self) -> bool:
@@ -195,11 +209,12 @@ class Clone:
 
     def _remove_leftovers(self) -> None:
         # A killed git leaves lock files that would stop every later one, and half packs. Only
-        # the holder of the reconciler's lock gets here, so nobody is using them.
-        for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*"):
-            for leftover in self.directory.glob(pattern):
-                with suppress(OSError):
-                    leftover.unlink()
+        # the holder of the reconciler's lock gets here, and no thread of it writes a ref meanwhile.
+        with self._refs:
+            for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*"):
+                for leftover in self.directory.glob(pattern):
+                    with suppress(OSError):
+                        leftover.unlink()
 
     def _damaged(self, answer: Answer) -> DamagedClone:
         return DamagedClone(f"{self.directory}: git says: {one_line(answer.said)}", "")

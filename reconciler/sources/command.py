@@ -128,6 +128,7 @@ class GitCommand:
         if process.returncode == NOT_FOUND_STATUS:
             raise _no_git()
         if was_killed:
+            self._refuse_when_aborted()
             return Answer(None, b"", f"timed out: stopped after {timeout_s:g} s")
         return Answer(process.returncode, output, said.decode(errors="replace"))
 
@@ -141,13 +142,17 @@ class GitCommand:
 
     def _start(self, argv: list[str], stdin: BinaryIO | None) -> Git.AutoInterrupt:
         with self._guard:
-            if self._is_aborted:
-                raise SourceUnreachable("git was stopped", "")
+            self._refuse_when_aborted()
             process = self._git.execute(
                 argv, as_process=True, istream=stdin, start_new_session=True
             )
             self._running[process.pid] = False
         return process
+
+    def _refuse_when_aborted(self) -> None:
+        """What we stopped ourselves says nothing, neither about a remote nor about the clone."""
+        if self._is_aborted:
+            raise SourceUnreachable("git was stopped", "")
 
     def _argv(self, words: tuple[str, ...], reach: Reach) -> list[str]:
         # GitPython hands its caller's environment on; env -i leaves nothing of it, so a stray

@@ -7,9 +7,9 @@ does: ``with_git`` does that in a thread. Whether the tip may be followed is not
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from maculaos.host.threads import in_thread
 from reconciler.sources.clone import Revision
 from reconciler.sources.unreachable import hindered
 from reconciler.status import short_revision
@@ -28,7 +28,7 @@ T = TypeVar("T")
 async def with_git(work: Callable[[], T]) -> T:
     """Do ``work`` in a thread; a machine that has no room for it is no end of the daemon."""
     try:
-        return await asyncio.to_thread(work)
+        return await in_thread(work)
     except OSError as error:
         raise hindered(error) from error
 

@@ -17,7 +17,8 @@ from reconciler.secrets.expansion import OFFERED, BadExpansion, expand
 from reconciler.secrets.reference import references_in
 from reconciler.specs.dependencies import circles, spoken_circle
 from reconciler.specs.layout import REALM_FILE, item_key
-from reconciler.specs.overrides import NODE_DEFAULTS
+from reconciler.specs.overrides import NODE_DEFAULTS, PROFILES
+from reconciler.specs.reach import find_shared_ports, unknown_ports
 from reconciler.specs.spec import effective
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _ORDERED: Final = (
     ("swim", "probe_timeout_s", "probe_interval_s", "below"),
     ("link", "reconnect_base_s", "reconnect_max_s", "not above"),
+    ("topology", "retry_base_s", "retry_max_s", "not above"),
 )
 
 
@@ -46,7 +48,9 @@ def find_problems(drafts: Mapping[str, Draft], realm: RealmSpec) -> None:
         if draft.app is not None and draft.document is not None:
             draft.problems += _of_app(draft, draft.document, drafts, nodes)
             draft.problems += _unknown_needs(draft.document, drafts, apps)
+            draft.problems += unknown_ports(draft.document)
     _shared_addresses(drafts)
+    find_shared_ports(drafts)
     _circles(drafts)
     _moves(drafts)
 
@@ -109,6 +113,11 @@ def _of_node(document: Document[NodeSpec], realm: RealmSpec) -> Iterator[Problem
         hint = "add advertise with the host:port that other nodes can dial"
         what = f"nobody can dial {listen.address}"
         yield document.problem(what, "listen", "address", hint=hint)
+    degree = document.value.topology.degree
+    if degree is not None and degree != realm.defaults.topology.degree:
+        hint = f"set defaults.topology.degree in {REALM_FILE}"
+        what = "the degree must be the same at every node of a realm"
+        yield document.problem(what, "topology", "degree", hint=hint)
     yield from _disordered(document, realm)
 
 
@@ -165,8 +174,9 @@ def _disordered(document: Document[NodeSpec], realm: RealmSpec) -> Iterator[Prob
     """Numbers that fit each by itself, but not with the realm's or the node's own defaults."""
     settled = effective(document.value, realm)
     for part, lower, upper, relation in _ORDERED:
-        numbers = {**NODE_DEFAULTS[part], **settled[part]}
-        small, large = numbers[lower], numbers[upper]
+        profile = PROFILES.get(str(settled[part].get("profile")), {})
+        numbers = {**NODE_DEFAULTS[part], **profile, **settled[part]}
+        small, large = float(numbers[lower]), float(numbers[upper])
         if small > large or (small == large and relation == "below"):
             what = f"{part}.{lower} is {small:g}, and must be {relation} {part}.{upper}, {large:g}"
             hint = "set both, here or under defaults in realm.yaml"

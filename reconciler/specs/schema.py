@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from reconciler.specs.overrides import NODE_DEFAULTS
+from reconciler.specs.layers import OWN_KEYS
+from reconciler.specs.overrides import NODE_DEFAULTS, Setting
 from reconciler.specs.spec import AppSpec, NodeSpec, RealmSpec
 
 if TYPE_CHECKING:
@@ -37,12 +38,16 @@ PARTS: Final[Mapping[str, str]] = MappingProxyType(
         "defaults": "Defaults",
         "exec": "ExecProbe",
         "health": "Health",
+        "hooks": "LifeHooks",
         "http": "HttpProbe",
         "listen": "Listen",
         "swim": "SwimOverrides",
         "link": "LinkOverrides",
+        "topology": "TopologyOverrides",
+        "events": "EventOverrides",
         "limits": "LimitOverrides",
         "mesh": "MeshProbe",
+        "port": "PortSpec",
         "release": "ReleaseSpec",
         "restart": "RestartRule",
         "secret": "SecretReference",
@@ -67,11 +72,67 @@ Schema = dict[str, Any]
 
 
 def schemas() -> dict[str, str]:
-    """The JSON Schema of each kind of file, by file name, as it lies in ``docs/schema/``."""
-    return {
-        f"{kind}.json": json.dumps(_schema(kind, of), indent=2, ensure_ascii=False) + "\n"
-        for kind, of in KINDS.items()
+    """The JSON Schema of each kind of file, by file name, as it lies in ``docs/schema/``.
+
+    What is required of a node or an app may stand in any of the files that make it up, so each of
+    them alone is only asked for what no other may say.
+    """
+    whole = {kind: _schema(kind, of) for kind, of in KINDS.items()}
+    specs = {kind: whole[kind] for kind in KINDS if kind != "realm"}
+    made = {
+        "realm": whole["realm"],
+        **{kind: _part(spec, frozenset(OWN_KEYS)) for kind, spec in specs.items()},
+        **{f"{kind}-overlay": _overlay(kind, spec) for kind, spec in specs.items()},
+        "profile": _profile(specs),
     }
+    return {
+        f"{name}.json": json.dumps(one, indent=2, ensure_ascii=False) + "\n"
+        for name, one in made.items()
+    }
+
+
+def _part(schema: Schema, required: frozenset[str]) -> Schema:
+    """``schema`` for one of several files: of its keys only those in ``required`` are."""
+    schema = dict(schema)
+    said = schema.pop("required", ())
+    inner = schema.get("$defs", {}).items()
+    loose = {name: {k: v for k, v in one.items() if k != "required"} for name, one in inner}
+    wanted = [key for key in said if key in required]
+    return {**schema, "$defs": loose, **({"required": wanted} if wanted else {})}
+
+
+def _without_own_keys(schema: Schema) -> Schema:
+    loose = _part(schema, frozenset())
+    kept = {key: of for key, of in schema["properties"].items() if key not in OWN_KEYS}
+    return {**loose, "properties": kept}
+
+
+def _overlay(kind: str, schema: Schema) -> Schema:
+    """What may be laid over a spec: a key without a value removes what lies below."""
+    title = f"MaculaOS overlay of a {kind} spec, version 1"
+    loose = _without_own_keys(schema)
+    inner = {name: _removable(one) for name, one in loose["$defs"].items()}
+    return {**_removable(loose), "$defs": inner, "title": title}
+
+
+def _removable(of: Schema) -> Schema:
+    if "properties" not in of:
+        return of
+    keys = {key: {"anyOf": [one, {"type": "null"}]} for key, one in of["properties"].items()}
+    return {**of, "properties": keys}
+
+
+def _profile(specs: Mapping[str, Schema]) -> Schema:
+    """What nodes or apps may share: the keys of one kind."""
+    loose = {kind: _without_own_keys(schema) for kind, schema in specs.items()}
+    inner = {name: one for schema in loose.values() for name, one in schema["$defs"].items()}
+    outer = ("$schema", "$defs", "title")
+    kinds = [
+        {key: value for key, value in schema.items() if key not in outer}
+        for schema in loose.values()
+    ]
+    title = "MaculaOS profile of node or app specs, version 1"
+    return {"$schema": DRAFT, "$defs": inner, "anyOf": kinds, "title": title}
 
 
 def with_tables(text: str) -> str:
@@ -157,19 +218,19 @@ def _is_noise(key: str, value: Any) -> bool:
     return (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
 
 
-def _table(schema: Schema, inherited: Mapping[str, float | int]) -> str:
+def _table(schema: Schema, inherited: Mapping[str, Setting]) -> str:
     head = "| Key | Type | Default | Meaning |\n|---|---|---|---|\n"
     return head + "".join(_rows(schema, inherited))
 
 
-def _rows(schema: Schema, inherited: Mapping[str, float | int]) -> Iterator[str]:
+def _rows(schema: Schema, inherited: Mapping[str, Setting]) -> Iterator[str]:
     required = set(schema.get("required", ()))
     for key, of in schema["properties"].items():
         default = "required" if key in required else _default(key, of, inherited)
         yield f"| `{key}` | {_type(of)} | {default} | {of.get('description', '')} |\n"
 
 
-def _default(key: str, of: Schema, inherited: Mapping[str, float | int]) -> str:
+def _default(key: str, of: Schema, inherited: Mapping[str, Setting]) -> str:
     value = inherited.get(key, of.get("default"))
     return f"`{json.dumps(value)}`" if value not in (None, "", [], {}) else "-"
 
@@ -185,6 +246,11 @@ def _type(of: Schema) -> str:
         return " or ".join(f"`{word}`" for word in of["enum"])
     if "oneOf" in of.get("additionalProperties", ()):
         return "mapping of text to text, or to a mapping, see [secret](#secret)" + _bounds(of)
+    if "oneOf" in of:
+        return " or ".join(_type(choice) for choice in of["oneOf"])
+    if "$ref" in of.get("items", ()):
+        listed = _type(of["items"]).removeprefix("mapping, ")
+        return f"list of mappings{_bounds(of)}, {listed}"
     if "anyOf" in of.get("additionalProperties", ()):
         return "mapping of text to text, or to a list of text"
     return _WORDS[of["type"]] + _bounds(of)

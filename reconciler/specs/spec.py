@@ -13,11 +13,22 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from annotated_types import Len
 
+from reconciler.hooks.spec import LifeHooks
+from reconciler.ports.spec import Ports
 from reconciler.probes.spec import Health
 from reconciler.releases.spec import ReleaseSpec
 from reconciler.rollouts.spec import Instances, Strategy
 from reconciler.secrets.reference import Environment
-from reconciler.specs.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides, said
+from reconciler.specs.overrides import (
+    Defaults,
+    EventOverrides,
+    LimitOverrides,
+    LinkOverrides,
+    Setting,
+    SwimOverrides,
+    TopologyOverrides,
+    said,
+)
 from reconciler.specs.targets import Targets
 from reconciler.values import (
     STRICT,
@@ -89,6 +100,10 @@ class NodeSpec:
     """Failure detection, see swim."""
     link: LinkOverrides = field(default_factory=LinkOverrides)
     """Links to other nodes, see link."""
+    topology: TopologyOverrides = field(default_factory=TopologyOverrides)
+    """The graph of links, see topology."""
+    events: EventOverrides = field(default_factory=EventOverrides)
+    """Signatures of events, see events."""
     limits: LimitOverrides = field(default_factory=LimitOverrides)
     """Bounds, see limits."""
     targets: Maybe[Targets] = None
@@ -145,8 +160,12 @@ class AppSpec:
     """How many times the app runs on one machine, each time in a jail of its own."""
     strategy: Strategy = field(default_factory=Strategy)
     """How a new version takes the place of the old one, see strategy."""
+    ports: Ports = ()
+    """Where the machine takes connections for the app, see port."""
     health: Maybe[Health] = None
     """How to know that the app does its work, see health; that it runs, if left out."""
+    hooks: LifeHooks = field(default_factory=LifeHooks)
+    """Commands beside the program when it starts, drains and is to end, see hooks."""
     targets: Maybe[Targets] = None
     """The machines that run it; those of its node if left out."""
     profiles: Profiles = ()
@@ -160,6 +179,16 @@ class AppSpec:
     stop_deadline_s: Seconds = 10.0
     """How long the program may take to end before it is stopped by force."""
 
+    def __post_init__(self) -> None:
+        drain_s = self.strategy.drain_s + self.hooks.timeout_s
+        if self.hooks.drain is not None and self.strategy.progress_deadline_s <= drain_s:
+            raise ValueError("progress_deadline_s must be above drain_s and hooks.timeout_s")
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether more is asked of it than that its program runs."""
+        return self.health is not None or self.hooks.start is not None
+
 
 AnySpec: TypeAlias = NodeSpec | AppSpec
 
@@ -168,17 +197,20 @@ def settled(node: NodeSpec, realm: RealmSpec) -> NodeSpec:
     """``node`` with the realm's defaults as its own."""
     said_of = effective(node, realm)
     # The keys of each part are those of its type.
-    swim, link, limits = (cast("dict[str, Any]", said_of[part]) for part in said_of)
+    parts = (cast("dict[str, Any]", said_of[part]) for part in said_of)
+    swim, link, topology, events, limits = parts
     return replace(
         node,
         swim=SwimOverrides(**swim),
         link=LinkOverrides(**link),
+        topology=TopologyOverrides(**topology),
+        events=EventOverrides(**events),
         limits=LimitOverrides(**limits),
     )
 
 
-def effective(node: NodeSpec, realm: RealmSpec) -> dict[str, dict[str, float | int]]:
-    """What the realm's defaults and the node's file say of swim, link and limits together.
+def effective(node: NodeSpec, realm: RealmSpec) -> dict[str, dict[str, Setting]]:
+    """What the realm's defaults and the node's file say of a node's inner workings together.
 
     The node's file wins; what neither says is left out.
     """
@@ -186,10 +218,18 @@ def effective(node: NodeSpec, realm: RealmSpec) -> dict[str, dict[str, float | i
     return {
         "swim": said(defaults.swim) | own["swim"],
         "link": said(defaults.link) | own["link"],
+        "topology": said(defaults.topology) | own["topology"],
+        "events": said(defaults.events) | own["events"],
         "limits": said(defaults.limits) | own["limits"],
     }
 
 
-def own_overrides(node: NodeSpec) -> dict[str, dict[str, float | int]]:
-    """What the node itself says of swim, link and limits; what it does not say is left out."""
-    return {"swim": said(node.swim), "link": said(node.link), "limits": said(node.limits)}
+def own_overrides(node: NodeSpec) -> dict[str, dict[str, Setting]]:
+    """What the node itself says of its inner workings; what it does not say is left out."""
+    return {
+        "swim": said(node.swim),
+        "link": said(node.link),
+        "topology": said(node.topology),
+        "events": said(node.events),
+        "limits": said(node.limits),
+    }

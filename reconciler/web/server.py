@@ -12,16 +12,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import h11
 
 from maculaos.errors import UsageError
 from reconciler.web.exchange import ClientGone, Exchange, Request, Wire
-from reconciler.web.listening import Certificate, Endpoint
+from reconciler.web.listening import Certificate, Endpoint, check_privacy, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -77,6 +78,39 @@ async def serving_web(
             task.cancel()
         await asyncio.gather(*conversations, return_exceptions=True)
         await server.wait_closed()
+
+
+class Offer(Protocol):
+    """The settings that every listener has."""
+
+    @property
+    def listen(self) -> str:
+        """IP address and TCP port."""
+        ...
+
+    @property
+    def certificate(self) -> Path | None:
+        """The chain that it shows; None: plain text."""
+        ...
+
+    @property
+    def key(self) -> Path | None:
+        """The key of that certificate."""
+        ...
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether plain text is fine beyond loopback."""
+        ...
+
+
+def prepared(offer: Offer) -> tuple[Endpoint, ssl.SSLContext | None]:
+    """Where to listen and with which TLS; raises ``UsageError`` if that is of no use."""
+    endpoint, tls = parse_endpoint(offer.listen), None
+    if offer.certificate is not None and offer.key is not None:
+        tls = tls_context(Certificate(chain=offer.certificate, key=offer.key))
+    check_privacy(endpoint, has_tls=tls is not None, behind_proxy=offer.behind_proxy)
+    return endpoint, tls
 
 
 def tls_context(certificate: Certificate) -> ssl.SSLContext:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from maculaos.errors import UsageError
 from maculaos.host.logbook import Level
+from maculaos.host.threads import in_thread
 from reconciler.sources.unreachable import one_line
-from reconciler.web.listening import Certificate, check_privacy, parse_endpoint
-from reconciler.web.server import WebLimits, serving_web, tls_context
+from reconciler.web.server import WebLimits, prepared, serving_web
 from reconciler.webhook.rates import Coalescer
 from reconciler.webhook.receiver import Head, Outcome, Receiver, Verdict
 from reconciler.webhook.secretfile import SecretFile
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from maculaos.host.clock import Clock
@@ -68,13 +67,14 @@ class Listener:
             path=request.path,
             headers=request.headers,
             announced_bytes=request.announced_bytes,
+            at=self._clock.now(),
         )
         admitted = self._receiver.admit(head, self._clock.monotonic())
         if isinstance(admitted, Verdict):
             await self._answer(exchange, admitted)
             return
         body = await exchange.read_at_most(self._settings.body_bytes)
-        secrets = await asyncio.to_thread(self._secrets, admitted)
+        secrets = await in_thread(self._secrets, admitted)
         verdict = self._receiver.judge(head, body, secrets, self._clock.monotonic())
         if verdict.outcome is Outcome.ACCEPTED:
             self._wish()
@@ -125,9 +125,7 @@ class Listener:
 @asynccontextmanager
 async def listening(settings: WebhookSettings, listener: Listener) -> AsyncIterator[str]:
     """Listen while the context lasts; yields the address. Raises ``UsageError``."""
-    endpoint = parse_endpoint(settings.listen)
-    tls = _tls(settings)
-    check_privacy(endpoint, has_tls=tls is not None, behind_proxy=settings.behind_proxy)
+    endpoint, tls = prepared(settings)
     limits = WebLimits(
         connections=CONNECTIONS,
         head_timeout_s=settings.timeout_s,
@@ -139,9 +137,3 @@ async def listening(settings: WebhookSettings, listener: Listener) -> AsyncItera
             yield str(bound)
     finally:
         listener.close()
-
-
-def _tls(settings: WebhookSettings) -> ssl.SSLContext | None:
-    if settings.certificate is None or settings.key is None:
-        return None
-    return tls_context(Certificate(chain=settings.certificate, key=settings.key))

@@ -1,12 +1,14 @@
 """What each kind of Git host sends: which header proves what, and where a push names its branch.
 
 Pure. Forms as their public documentation states them: GitHub "Webhook events and payloads" and
-"Validating webhook deliveries", GitLab "Webhooks" and "Webhook events", Gitea "Webhooks". The
-proof is looked at before anything of the body is parsed, in time that does not depend on it.
+"Validating webhook deliveries", GitLab "Webhooks" and "Webhook events", Gitea "Webhooks"; the
+signing token of GitLab is that of the Standard Webhooks specification, version 1. The proof is
+looked at before anything of the body is parsed, in time that does not depend on it.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _LONGEST_TEXT: Final = 1024
+# Standard Webhooks: who sends says when; what is older was caught on its way.
+SIGNED_LATE_S: Final = 300.0
+_SIGNED_WITH: Final = "whsec_"
+_MOST_SIGNATURES: Final = 8
 _NOTHING: Final = frozenset("0")
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -49,6 +55,28 @@ class Provider:
     prefix: str | None
     # Where the payload has its repository, and that its full name.
     repository: tuple[str, str]
+    # Whether it may also be signed after Standard Webhooks: then that signature counts, alone.
+    is_standard: bool = False
+
+    def has_proof(self, headers: Mapping[str, str]) -> bool:
+        """Whether there is anything to check."""
+        return bool(headers.get(self.proof)) or self.is_signed(headers)
+
+    def is_signed(self, headers: Mapping[str, str]) -> bool:
+        """Whether the delivery is signed after Standard Webhooks."""
+        return self.is_standard and bool(headers.get(_SIGNATURE))
+
+    def signed_name(self, headers: Mapping[str, str]) -> str:
+        """What such a delivery is called, by a name that is part of what is signed."""
+        return headers.get(_ID, "")
+
+    def is_authentic(
+        self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], at: float
+    ) -> bool:
+        """Whether one of ``secrets`` vouches for the delivery; ``at`` is seconds of the epoch."""
+        if self.is_signed(headers):
+            return is_signed_standard(headers, body, secrets, at)
+        return self.is_proved(headers.get(self.proof, ""), body, secrets)
 
     def is_push(self, headers: Mapping[str, str]) -> bool:
         """Whether the delivery tells of commits on a branch."""
@@ -70,6 +98,10 @@ class Provider:
         return next((headers[name] for name in self.delivery if headers.get(name)), "")
 
 
+_ID: Final = "webhook-id"
+_TIMESTAMP: Final = "webhook-timestamp"
+_SIGNATURE: Final = "webhook-signature"
+
 PROVIDERS: Final[dict[str, Provider]] = {
     "github": Provider(
         event="x-github-event",
@@ -82,10 +114,11 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "gitlab": Provider(
         event="x-gitlab-event",
         push="push hook",
-        delivery=("idempotency-key", "x-gitlab-event-uuid"),
+        delivery=("idempotency-key", "webhook-id", "x-gitlab-event-uuid"),
         proof="x-gitlab-token",
         prefix=None,
         repository=("project", "path_with_namespace"),
+        is_standard=True,
     ),
     "gitea": Provider(
         event="x-gitea-event",
@@ -104,6 +137,41 @@ PROVIDERS: Final[dict[str, Provider]] = {
         repository=("repository", "full_name"),
     ),
 }
+
+
+def is_signed_standard(
+    headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], at: float
+) -> bool:
+    """Whether a signature of Standard Webhooks, version 1, was made with one of ``secrets``.
+
+    It is over ``<webhook-id>.<webhook-timestamp>.<body>``; the time has to be near ``at``.
+    """
+    named, stamp = headers.get(_ID, ""), headers.get(_TIMESTAMP, "")
+    if not named or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 12:
+        return False
+    content = b".".join((named.encode("latin-1", "replace"), stamp.encode(), body))
+    said = [
+        text.removeprefix("v1,").encode("latin-1", "replace")
+        for text in headers.get(_SIGNATURE, "").split()[:_MOST_SIGNATURES]
+        if text.startswith("v1,")
+    ]
+    made = [
+        base64.b64encode(hmac.new(key, content, hashlib.sha256).digest())
+        for secret in secrets
+        for key in _keys_of(secret)
+    ]
+    # All are tried, so that the time does not tell which was right.
+    found = sum(hmac.compare_digest(one, other) for one in made for other in said)
+    return found > 0 and abs(at - int(stamp)) <= SIGNED_LATE_S
+
+
+def _keys_of(secret: bytes) -> list[bytes]:
+    """The key that a signing token stands for: its Base64, or the token as it is written."""
+    bare = secret.removeprefix(_SIGNED_WITH.encode())
+    try:
+        return [secret, base64.b64decode(bare, validate=True)] if bare != secret else [secret]
+    except ValueError:
+        return [secret]
 
 
 def parse_push(provider: Provider, headers: Mapping[str, str], body: bytes) -> Push:

@@ -82,6 +82,8 @@ class Head:
     path: str
     headers: Mapping[str, str]
     announced_bytes: int
+    # When it came, in seconds since the epoch: signatures may say when they were made.
+    at: float = 0.0
 
 
 class _Memory:
@@ -154,7 +156,7 @@ class Receiver:
         if sender is None or head.method != "POST" or not head.path.startswith(PREFIX):
             return Verdict(outcome=Outcome.UNKNOWN)
         name = head.path.removeprefix(PREFIX)
-        if not head.headers.get(sender.provider.proof):
+        if not sender.provider.has_proof(head.headers):
             return Verdict(outcome=Outcome.UNSIGNED, sender=name)
         if head.announced_bytes > self._settings.body_bytes:
             return Verdict(outcome=Outcome.TOO_LARGE, sender=name)
@@ -166,7 +168,7 @@ class Receiver:
         sender = self._senders[name]
         if body is None:
             return Verdict(outcome=Outcome.TOO_LARGE, sender=name)
-        if not sender.provider.is_proved(head.headers[sender.provider.proof], body, secrets):
+        if not sender.provider.is_authentic(head.headers, body, secrets, head.at):
             return Verdict(outcome=Outcome.FORGED, sender=name)
         if not sender.bucket.take(now):
             return Verdict(outcome=Outcome.LIMITED, sender=name, why="too many deliveries")
@@ -181,7 +183,7 @@ class Receiver:
         if not sender.provider.is_push(head.headers):
             return _ignored(name, delivery, "no push")
         push = parse_push(sender.provider, head.headers, body)
-        if sender.memory.meets(_keys(sender.provider, delivery, body)):
+        if sender.memory.meets(_keys(sender.provider, head, delivery, body)):
             return Verdict(outcome=Outcome.REPLAYED, sender=name, delivery=delivery)
         why = self._indifference(sender, push)
         if why:
@@ -209,7 +211,9 @@ def names(url: str, full_name: str) -> bool:
     return bool(name) and (path == name or path.endswith((f"/{name}", f":{name}")))
 
 
-def _keys(provider: Provider, delivery: str, body: bytes) -> tuple[str, ...]:
+def _keys(provider: Provider, head: Head, delivery: str, body: bytes) -> tuple[str, ...]:
+    if provider.is_signed(head.headers):
+        return (f"signed {provider.signed_name(head.headers)}",)
     named = (f"name {delivery}",) if delivery else ()
     if provider.prefix is None:
         return named

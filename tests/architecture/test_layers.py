@@ -24,13 +24,28 @@ _WORDS: Final = (
     "maculaos.addresses",
     "maculaos.settings",
 )
+# The rest of that room carries out what these decide.
+_DISCOVERY_CORES: Final = tuple(
+    f"maculaos.discovery.{core}"
+    for core in (
+        "bootstrap",
+        "candidates",
+        "dials",
+        "memory",
+        "races",
+        "service",
+        "settings",
+        "srv",
+        "static",
+    )
+)
 _CORES: Final = (
     "maculaos.swim",
     "maculaos.kademlia",
     "maculaos.topology",
     "maculaos.pubsub",
     "maculaos.rpc",
-    "maculaos.discovery",
+    *_DISCOVERY_CORES,
 )
 # Builders and parsers of one tool each, and what is worked out without asking the machine.
 _FREEBSD_CORES: Final = (
@@ -103,7 +118,13 @@ _RECONCILER_WORDS: Final = (
     "reconciler.names",
     "reconciler.values",
     "reconciler.conditions",
+    "reconciler.front.settings",
+    "reconciler.hooks.spec",
+    "reconciler.front.standing",
+    "reconciler.monitoring.settings",
+    "reconciler.notices.settings",
     "reconciler.placement",
+    "reconciler.ports.spec",
     "reconciler.specs.layout",
     "reconciler.specs.overrides",
     "reconciler.specs.spec",
@@ -124,7 +145,15 @@ _RECONCILER_CORES: Final = (
     "reconciler.doctor",
     "reconciler.events",
     "reconciler.explain",
+    "reconciler.front.balance",
+    "reconciler.front.bounds",
+    "reconciler.front.flows",
+    "reconciler.front.routes",
     "reconciler.metrics",
+    "reconciler.monitoring.answers",
+    "reconciler.notices.forms",
+    "reconciler.notices.ledger",
+    "reconciler.notices.notice",
     "reconciler.render",
     "reconciler.plan",
     "reconciler.convergence",
@@ -142,6 +171,7 @@ _RECONCILER_CORES: Final = (
     "reconciler.specs.draft",
     "reconciler.specs.items",
     "reconciler.specs.layers",
+    "reconciler.specs.reach",
     "reconciler.specs.schema",
     "reconciler.specs.templates",
     "reconciler.bundles.manifest",
@@ -150,6 +180,7 @@ _RECONCILER_CORES: Final = (
     "reconciler.fleet",
     "reconciler.inventory",
     "reconciler.passage",
+    "reconciler.ports.allotment",
     "reconciler.probes.judge",
     "reconciler.releases.members",
     "reconciler.releases.shelf",
@@ -176,19 +207,31 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.errors": (),
     "maculaos.identity": ("maculaos.errors",),
     "maculaos.addresses": ("maculaos.errors",),
-    "maculaos.settings": _WORDS,
+    "maculaos.settings": (
+        *_WORDS,
+        "maculaos.discovery.settings",
+        "maculaos.kademlia.settings",
+        "maculaos.topology.settings",
+    ),
     "maculaos.effects": ("maculaos.wire",),
     "maculaos.wire": ("maculaos.errors",),
+    "maculaos.wire.signatures": ("maculaos.errors", "maculaos.identity", "maculaos.wire"),
     "jails.spec": (),
     "jails.naming": (),
     "jails.runtime": ("jails.spec",),
     "jails.keeper.supervision": ("jails.spec",),
     # Cores: they know the words, and nothing of each other.
     **dict.fromkeys(_CORES, _WORDS),
+    **dict.fromkeys(_DISCOVERY_CORES, (*_WORDS, *_DISCOVERY_CORES)),
     "maculaos.topology": (*_WORDS, "maculaos.kademlia.distance"),
+    # Words of the core, so that the settings of a node may hold them.
+    "maculaos.discovery.settings": (),
+    "maculaos.topology.settings": (),
     "maculaos.documents": ("maculaos.errors",),
     "maculaos.session": (*_WORDS, "maculaos.wire", "maculaos.effects"),
-    "maculaos.security.certificates": _WORDS,
+    "maculaos.security.certificates": (*_WORDS, "maculaos.security.revocations"),
+    "maculaos.security.revocations": _WORDS,
+    "maculaos.quic.admission": _WORDS,
     # Deciders.
     "maculaos.node": (*_WORDS, *_CORES, "maculaos.wire", "maculaos.effects"),
     **dict.fromkeys(_RECONCILER_WORDS, (*_RECONCILER_WORDS, *_RECONCILER_OUTSIDE, *_JAILS_WORDS)),
@@ -199,6 +242,12 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     # Shells.
     "maculaos.host": ("maculaos.errors",),
     "maculaos.security": (*_WORDS, "maculaos.host"),
+    "maculaos.security.events": (
+        *_WORDS,
+        "maculaos.security.credentials",
+        "maculaos.wire.messages",
+        "maculaos.wire.signatures",
+    ),
     "maculaos.quic": (
         *_WORDS,
         "maculaos.wire",
@@ -207,6 +256,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.security",
         "maculaos.host",
     ),
+    "maculaos.discovery": (*_WORDS, "maculaos.host"),
     "maculaos.control": (*_WORDS, "maculaos.wire", "maculaos.effects", "maculaos.host"),
     "maculaos.client": (
         "maculaos.errors",
@@ -223,7 +273,10 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.effects",
         "maculaos.configuration",
         "maculaos.documents",
+        "maculaos.kademlia.record",
+        "maculaos.kademlia.signing",
         "maculaos.node",
+        "maculaos.discovery",
         "maculaos.host",
         "maculaos.security",
         "maculaos.quic",
@@ -263,7 +316,9 @@ PURE: Final = (
     "maculaos.documents",
     "maculaos.session",
     "maculaos.security.certificates",
+    "maculaos.security.revocations",
     "maculaos.node",
+    "maculaos.quic.admission",
     "jails.naming",
     "jails.spec",
     "jails.runtime",
@@ -299,15 +354,17 @@ IMPURE: Final = (
 # A library that stays behind one door can be replaced there.
 DOORS: Final[dict[str, tuple[str, ...]]] = {
     "aioquic": ("maculaos.quic",),
+    "dns": ("maculaos.discovery.methods.dns",),
     "git": ("reconciler.sources.command",),
     "gitdb": ("reconciler.sources.command",),
     "h11": ("reconciler.web",),
     "jinja2": ("jails.freebsd.render", "reconciler.specs.sandbox"),
     "psutil": ("jails", "maculaos.host"),
+    "zeroconf": ("maculaos.discovery.methods.mdns",),
 }
 
-# What applications import, and what runs once per jail: they load none of these.
-LIGHT: Final = ("maculaos.client", "jails.keeper")
+# What applications import, and what runs beside them: they load none of these.
+LIGHT: Final = ("maculaos.client", "jails.keeper", "reconciler.front.__main__")
 HEAVY: Final = ("aioquic", "cryptography", "pydantic", "rich", "typer", "yaml")
 
 

@@ -7,18 +7,16 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from maculaos.effects import Note
 from maculaos.identity import Identity, NodeId
 from maculaos.kademlia.signing import Notary
+from maculaos.node import Node
 from maculaos.settings import CredentialSettings, ListenSettings, NodeSettings
-
-if TYPE_CHECKING:
-    from maculaos.effects import Note
-    from maculaos.node import Node
-    from maculaos.wire.messages import Message
-    from maculaos.wire.registry import StreamClass
-    from simulation.clocks import HostClock
+from maculaos.wire.messages import Message
+from maculaos.wire.registry import StreamClass
+from simulation.clocks import HostClock
 
 REALM: Final = "simulated"
 # The notes that a host keeps; thousands of nodes make millions.

@@ -109,9 +109,7 @@ class Network:
         target = self.listening.get(self.aliases.get(address, address))
         now = self._timeline.now
         if is_lost or target is None or self.faults.is_cut(host.name, target.name):
-            self._timeline.at(
-                now + _LINK.handshake_timeout_s, self._fail, host, address, "timeout"
-            )
+            self._timeline.at(now + _LINK.handshake_timeout_s, self._fail, host, address, "timeout")
         elif target is host or not target.is_running:
             # The handshake tells a node that it reached itself; to the dialler it is a failure.
             self._fail(host, address, "refused")

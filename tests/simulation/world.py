@@ -51,8 +51,8 @@ class World:
         self.rng = random.Random(seed)  # a seed replays the run
         # Who is told of every note of every node.
         self.observers: list[Callable[[Host, Note], None]] = []
-        # How this run is called in a command that replays it.
-        self.scenario = ""
+        # The command that runs this again, where it is no test.
+        self.replayed_by = ""
         self._lives = 0
         self._timeline = Timeline()
         self._network = Network(self._timeline, self.faults, self.rng, self._carry_out)
@@ -89,8 +89,7 @@ class World:
         test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
         if test:
             return f"seed {self.seed}: .venv/bin/pytest -n 0 '{test}'"
-        scenario = f"SCENARIO={self.scenario} " if self.scenario else ""
-        return f"seed {self.seed}: make simulate {scenario}N={len(self.hosts)} SEED={self.seed}"
+        return f"seed {self.seed}: {self.replayed_by or 'no command'}"
 
     @property
     def running(self) -> list[Host]:
@@ -179,11 +178,13 @@ class World:
                 return member[key]
         return None
 
-    def counts(self, name: str) -> Value:
+    def counts(self, name: str) -> dict[str, int]:
         """How many members of each health a node knows, itself included."""
         stats = self.ask(name, "macula.stats")
         assert isinstance(stats, dict)
-        return stats["members"]
+        members = stats["members"]
+        assert isinstance(members, dict)
+        return {health: count for health, count in members.items() if isinstance(count, int)}
 
     def is_whole(self, *names: str) -> bool:
         """Whether these nodes see each other alive, and have each wanted link exactly once."""

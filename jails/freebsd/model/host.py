@@ -132,10 +132,12 @@ class ModelHost(Machine):
         raise UntaughtCommand(argv)
 
     def _jexec(self, argv: tuple[str, ...]) -> Answer:
-        jail = self.jails.alive.get(argv[1])
+        # An account of the jail; the model knows of no rights.
+        name, *command = argv[3:] if argv[1] == "-U" else argv[1:]
+        jail = self.jails.alive.get(name)
         if jail is None:
-            return refused(f'jexec: jail "{argv[1]}" not found')
-        return self.inside.run(jail, argv[2:])
+            return refused(f'jexec: jail "{name}" not found')
+        return self.inside.run(jail, tuple(command))
 
     def _pass_moment(self) -> None:
         self.moments += 1

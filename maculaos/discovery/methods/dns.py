@@ -78,7 +78,7 @@ class Method:
         """Everything behind ``domain``; raises ``DNSException`` if nobody tells its targets."""
         resolver = await self._resolver()
         answer = await resolver.resolve(f"{PREFIX}.{domain}.", RdataType.SRV)
-        targets = ordered(islice(_targets(answer), MAX_TARGETS), self._around.rng)
+        targets = ordered(_targets(answer), self._around.rng)
         hosts = tuple(dict.fromkeys(each.host for each in targets))
         told = await asyncio.gather(*(_look_up(resolver, host) for host in hosts))
         by_host = dict(zip(hosts, told, strict=True))
@@ -95,10 +95,11 @@ class Method:
         settings = self._settings
         if settings.nameservers:
             resolver = dns.asyncresolver.Resolver(configure=False)
+            # Before the servers, which take it over.
+            resolver.port = settings.port
             resolver.nameservers = list(settings.nameservers)
         else:
             resolver = await in_thread(dns.asyncresolver.Resolver)
-        resolver.port = settings.port
         resolver.lifetime = settings.timeout_s
         return resolver
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from maculaos.discovery.candidates import LIFETIME_MAX_S, Hint
 from maculaos.discovery.memory import MAX_SIZE, Memory, decode, encode
-from maculaos.host.files import write_atomically
+from maculaos.host.files import remove_leftovers, write_atomically
 from maculaos.host.threads import in_thread
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Method:
         self._realm = around.identity.realm
         self._memory = Memory()
         self._written = b""
-        self._links_seen = 0
+        self._learned = 0
 
     async def run(self, sink: Sink) -> None:
         """See ``DiscoveryMethod.run``; raises ``OSError`` if the file cannot be used."""
@@ -58,13 +58,14 @@ class Method:
         """Until a link came up, and those that come with it; or until times are to be renewed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.interval_s):
-                self._links_seen = await self._around.linked.wait(self._links_seen)
+                await self._around.linked.wait(self._learned)
         await self._around.clock.wait(self._settings.settle_s)
 
     def _learn(self) -> None:
-        now = self._around.clock.now()
-        for node_id, addresses in self._around.linked.now():
+        now, linked = self._around.clock.now(), self._around.linked
+        for node_id, addresses in (*linked.since(self._learned), *linked.now()):
             self._memory.linked(node_id, addresses, now)
+        self._learned = linked.count
 
     async def _write(self) -> None:
         content = encode(self._memory, self._realm)
@@ -75,11 +76,17 @@ class Method:
 
 def file_of(settings: NodeSettings) -> Path:
     """Where the node with these settings remembers its peers."""
-    return settings.discovery.remembered.file or settings.control_socket.with_suffix(".peers")
+    socket = settings.control_socket
+    return settings.discovery.remembered.file or socket.with_name(f"{socket.name}.peers")
 
 
 def _read(path: Path) -> bytes:
-    """What the file holds, and one byte more than it may at most; nothing if there is none."""
+    """What the file holds, and one byte more than it may at most; nothing if there is none.
+
+    Clears away what a node that was killed while it wrote left beside it.
+    """
+    with suppress(OSError):
+        remove_leftovers(path)
     try:
         with path.open("rb") as file:
             return file.read(MAX_SIZE + 1)

@@ -1,4 +1,4 @@
-"""SRV records of a real name server, with a real resolver: good, changing, silent and lying ones."""
+"""SRV records of a real name server: a good one, one that changes, hangs, or talks nonsense."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from discovering import bounded, seeking, surroundings
 from maculaos.discovery.methods.dns import MAX_TARGETS, Method
 from maculaos.discovery.settings import DnsSettings
 from nameserver import NameServer, name_server
-
 
 DOMAIN = "mesh.example"
 SERVICE = f"_macula._udp.{DOMAIN}."
@@ -76,16 +75,15 @@ def test_a_domain_that_says_there_is_no_service_names_nobody() -> None:
 
 def test_a_resolver_that_comes_back_is_heard_and_one_that_fails_ends_nothing() -> None:
     async def main() -> None:
-        async with name_server() as server:
-            async with seeking(method(server)) as heard:
-                await heard.until(lambda: bool(heard.failures))
-                serve(server, "1 1 4701 a.example.")
-                server.zone["a.example.", "A"] = (0, ["10.0.0.1"])
-                await heard.until(lambda: bool(heard.named))
-                failures = len(heard.failures)
-                server.zone.clear()
-                await heard.until(lambda: len(heard.failures) > failures + 2)
-                assert heard.named == {DOMAIN: ("10.0.0.1:4701",)}
+        async with name_server() as server, seeking(method(server)) as heard:
+            await heard.until(lambda: bool(heard.failures))
+            serve(server, "1 1 4701 a.example.")
+            server.zone["a.example.", "A"] = (0, ["10.0.0.1"])
+            await heard.until(lambda: bool(heard.named))
+            failures = len(heard.failures)
+            server.zone.clear()
+            await heard.until(lambda: len(heard.failures) > failures + 2)
+            assert heard.named == {DOMAIN: ("10.0.0.1:4701",)}
 
     bounded(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,6 +148,24 @@ def test_a_body_without_end_is_not_read() -> None:
 
 def test_a_port_that_takes_connections_is_healthy() -> None:
     assert asked(Server(b""), lambda port: TcpProbe(port=port)).is_good
+
+
+def test_a_port_is_asked_where_the_instance_itself_listens() -> None:
+    async def main() -> None:
+        async with listening(Server(b"")) as server:
+            place = replace(HERE, ports={"web": server.port, 8080: server.port})
+            prober = Prober(MemoryRuntime(), SystemClock())
+            for port in ("web", 8080):
+                assert (await prober.ask(TcpProbe(port=port), place)).is_good
+            said = await prober.ask(TcpProbe(port="www"), place)
+            assert said.reason == "the app has no port www"
+            # A host that is named has ports of its own.
+            elsewhere = TcpProbe(port=1, host="127.0.0.1")
+            said = await prober.ask(elsewhere, replace(place, ports={1: server.port}))
+            assert not said.is_good
+            prober.close()
+
+    run(main())
 
 
 def test_a_port_where_nobody_listens_is_not() -> None:

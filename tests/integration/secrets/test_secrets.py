@@ -30,7 +30,7 @@ from reconciler.secrets.expansion import Template, expand
 from reconciler.secrets.opening import open_places, open_vault
 from reconciler.secrets.placing import SecretPlaces
 from reconciler.secrets.reference import SecretReference
-from reconciler.secrets.vault import Vault, machine_key
+from reconciler.secrets.vault import KEY_BYTES, Vault, machine_key
 from reconciler.settings import SecretSettings
 
 if TYPE_CHECKING:
@@ -258,6 +258,17 @@ def test_the_key_of_the_machine_is_made_once_and_private(tmp_path: Path) -> None
     path.chmod(0o644)
     with pytest.raises(SecretUnavailable, match="mode 0644"):
         machine_key(path, SeededEntropy(3))
+
+
+def test_who_only_looks_makes_no_key_and_takes_none_away(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    assert len(machine_key(path, SeededEntropy(1), may_keep=False)) == KEY_BYTES
+    assert not path.exists()
+    key = machine_key(path, SeededEntropy(2))
+    assert machine_key(path, SeededEntropy(3), may_keep=False) == key
+    path.write_bytes(b"short")
+    machine_key(path, SeededEntropy(4), may_keep=False)
+    assert path.read_bytes() == b"short"
 
 
 def test_plain_text_is_placed_in_memory_and_nowhere_else(memory: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jails.keeper.records import Assignment, JailDirectory, Report
-from jails.spec import JailState, Restart, RestartPolicy
+from jails.spec import JailState, ProgramHooks, Restart, RestartPolicy
 from maculaos.host.processes import ProcessMark
 
 TEXT = st.text(max_size=20)
@@ -28,6 +28,12 @@ ASSIGNMENTS = st.builds(
     log_bytes=st.integers(1, 1 << 30),
     settle_s=TIMES,
     watch_s=TIMES,
+    hooks=st.builds(
+        ProgramHooks,
+        start=st.lists(TEXT, max_size=2).map(tuple),
+        stop=st.lists(TEXT, max_size=2).map(tuple),
+        timeout_s=TIMES,
+    ),
 )
 REPORTS = st.builds(
     Report,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from bare_node import ADDRESS, HI, closed, identity, linked_node, make_node, met, told
+from bare_node import HI, closed, identity, linked_node, make_node, met, told
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.errors import RemoteProtocolError, UsageError
 from maculaos.settings import LimitSettings
@@ -86,7 +86,7 @@ def test_a_mutated_frame_is_refused_or_understood(message: Message, data: st.Dat
     frame = bytearray(encode_message(message))
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
-    node = linked_node("b", **LIMITS)
+    node = linked_node("b", **LIMITS)  # type: ignore[arg-type]  # limits are numbers, all of them
     try:
         for cut in FrameReader().feed(bytes(frame)):
             heard = decode_message(cut)

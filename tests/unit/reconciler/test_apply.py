@@ -6,11 +6,12 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from jails.hooks import HookFailed
 from jails.memory import MemoryRuntime
-from jails.spec import JailFile, JailSpec, JailState
+from jails.spec import HookKind, JailFile, JailSpec, JailState, ProgramHooks
 from maculaos.host.clock import SystemClock
 from reconciler.apply import Applier, Observer, StepRecord
-from reconciler.steps import RemoveJail, ReplaceJail, StartJail, UpdateFiles
+from reconciler.steps import MoveJail, RemoveJail, ReplaceJail, StartJail, UpdateFiles
 
 if TYPE_CHECKING:
     from jails.runtime import Runtime
@@ -132,3 +133,60 @@ def test_failure_that_quotes_a_program_is_one_printable_line() -> None:
     (record,), _ = apply(runtime, StartJail(spec("n1"), "r"))
     assert record.failure.isprintable()
     assert record.failure.startswith("it wrote:")
+
+
+def hooked(name: str) -> JailSpec:
+    return JailSpec(name=name, command=("run",), hooks=ProgramHooks(stop=("save",)))
+
+
+def test_stop_hook_is_run_before_a_program_is_replaced_moved_or_removed() -> None:
+    for step in (
+        RemoveJail("a", "r"),
+        ReplaceJail(spec("a"), "r"),
+        MoveJail(spec("b"), "r", former="a"),
+    ):
+        runtime = MemoryRuntime()
+        runtime.ensure(hooked("a"))
+        (record,), _ = apply(runtime, step)
+        assert record.is_ok
+        assert runtime.hooked == [("a", HookKind.STOP)]
+
+
+def test_program_that_goes_on_has_no_hook_run() -> None:
+    runtime = MemoryRuntime()
+    runtime.ensure(hooked("a"))
+    apply(runtime, StartJail(hooked("a"), "its release is gone from the disk"))
+    assert runtime.hooked == []
+
+
+def test_orphan_has_its_stop_hook_run_before_another_takes_its_place() -> None:
+    runtime = MemoryRuntime()
+    runtime.ensure(hooked("a"))
+    runtime.orphan("a")
+    apply(runtime, StartJail(hooked("a"), "its supervisor is gone"))
+    assert runtime.hooked == [("a", HookKind.STOP)]
+
+
+class BadHooks(MemoryRuntime):
+    """Every hook fails."""
+
+    def hook(self, name: str, kind: HookKind, extra_s: float = 0.0) -> bool:
+        raise HookFailed(name, kind, f"exit status 3 after {extra_s:g}")
+
+
+def test_stop_hook_that_fails_is_told_and_the_program_ends_all_the_same() -> None:
+    runtime, told = BadHooks(), list[tuple[str, HookKind, str]]()
+    runtime.ensure(hooked("a"))
+
+    async def main() -> None:
+        async def reload(_: str) -> str:
+            return ""
+
+        observer = Observer(began=lambda _: None, ended=lambda _: None)
+        applier = Applier(runtime, reload, SystemClock(), tell=lambda *said: told.append(said))
+        (record,) = await applier.apply([RemoveJail("a", "r")], asyncio.Event(), observer)
+        assert record.is_ok
+
+    asyncio.run(main())
+    assert told == [("a", HookKind.STOP, "its stop hook: exit status 3 after 0")]
+    assert not runtime.look()

@@ -23,8 +23,12 @@ from reconciler.doctor import (
     judge_folder,
     judge_git,
     judge_heartbeat,
+    judge_key,
+    judge_listener,
     judge_presence,
+    judge_program,
     judge_space,
+    judge_tls,
 )
 from reconciler.examination import in_time, lock_holder
 from reconciler.generations import Suspension
@@ -40,6 +44,13 @@ SHOWN = Status(
     at=NOW - 5, pid=7, started_at=NOW - 50, runtime="process", url="u", branch="main",
     reconciled_at=NOW - 5,
 )  # fmt: skip
+NOTHING = Finding("nothing", OK, "to be said")
+
+
+def judged_listener(*, is_running: bool, answers: bool = False, is_free: bool = True) -> Finding:
+    return judge_listener(
+        "listener metrics", "[::1]:9", answers=answers, is_free=is_free, is_running=is_running
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,6 +82,18 @@ SHOWN = Status(
         (judge_certificate("n1", NOW + 100 * DAY, NOW), OK),
         (judge_certificate("n1", NOW + 3 * DAY, NOW), WARN),
         (judge_certificate("n1", NOW - 1, NOW), FAIL),
+        (judge_program("age", "v1.1.1", is_needed=True, what_for="secrets"), OK),
+        (judge_program("age", "", is_needed=False, what_for="secrets"), WARN),
+        (judge_program("sops", "", is_needed=True, what_for="secrets"), FAIL),
+        (judge_key("/keys", 2), OK),
+        (judge_key("", 2), FAIL),
+        (judged_listener(is_running=True, answers=True), OK),
+        (judged_listener(is_running=True, answers=False), FAIL),
+        (judged_listener(is_running=False, is_free=True), OK),
+        (judged_listener(is_running=False, is_free=False), FAIL),
+        (judge_tls("listener metrics", "/chain", NOW - 1, NOW) or NOTHING, FAIL),
+        (judge_tls("listener metrics", "/chain", NOW + DAY, NOW) or NOTHING, WARN),
+        (judge_tls("listener metrics", "/chain", NOW + 99 * DAY, NOW) or NOTHING, OK),
     ],
 )
 def test_verdict_follows_from_facts(finding: Finding, verdict: Verdict) -> None:

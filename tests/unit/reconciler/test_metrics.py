@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.conditions import advance
+from reconciler.front.standing import FrontCount, FrontPort, FrontState, FrontStatus
 from reconciler.generations import Suspension
 from reconciler.metrics import MOST_ITEMS, PREFIX, Tally, exposition
 from reconciler.status import ItemStatus, RevisionStatus, Status
@@ -56,6 +57,19 @@ def test_what_was_counted_is_told() -> None:
     assert said[f'{PREFIX}_item_restarts{{item="node/n1"}}'] == 3
     assert said[f'{PREFIX}_items{{kind="app",condition="Stalled"}}'] == 1
     assert said[f"{PREFIX}_suspended"] == 0
+
+
+def test_connections_are_told_by_app_and_instance() -> None:
+    port = FrontPort(app="shop", name="web", at="127.0.0.1:80/tcp", problem="taken")
+    count = FrontCount(app="shop", instance="green-2", open=3, total=50, failed=1)
+    front = FrontStatus(state=FrontState.STALLED, ports=(port,), connections=(count,), refused=4)
+    said = values(exposition(replace(STATUS, front=front), tally()))
+    labels = '{app="shop",instance="green-2"}'
+    assert said[f"{PREFIX}_front_connections{labels}"] == 3
+    assert said[f"{PREFIX}_front_connections_total{labels}"] == 50
+    assert said[f"{PREFIX}_front_failures_total{labels}"] == 1
+    assert said[f"{PREFIX}_front_refused_total"] == 4
+    assert said[f'{PREFIX}_front_port_up{{app="shop",port="web"}}'] == 0
 
 
 def test_of_each_condition_exactly_one_status_holds() -> None:

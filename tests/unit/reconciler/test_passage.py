@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, cast
 
 from jails.spec import JailFacts, JailState
 from reconciler.fleet import Member, fleet_of
 from reconciler.passage import Look, Opinion, Passage, pass_over, run_of, trouble
-from reconciler.placement import Placement
+from reconciler.placement import OwnNetwork, Placement
+from reconciler.ports.spec import PortSpec
 from reconciler.probes.spec import Health, TcpProbe
 from reconciler.render import MachinePaths, render_member
 from reconciler.rollouts.decision import Order, Word
@@ -19,7 +22,7 @@ from reconciler.rollouts.spec import Strategy
 from reconciler.specs.desired import Desired
 from reconciler.specs.items import Item, decode_item, encode_item, made_item, version_of
 from reconciler.specs.spec import AppSpec, RealmSpec
-from reconciler.traffic import traffic_of
+from reconciler.traffic import Traffic, traffic_of
 
 MACHINE = MachinePaths(
     macula=("/bin/macula",), credentials_dir=Path("/credentials"), run_dir=Path("/run/macula")
@@ -170,9 +173,43 @@ def test_order_is_part_of_the_decision_that_it_was_known_to() -> None:
 def test_traffic_is_told_of_apps_that_may_have_several_instances_only() -> None:
     assert traffic_of(passed(item(), facts(item())), Placement()) == {}
     two = item(instances=2)
-    said = traffic_of(passed(two, facts(two)), Placement())
-    assert b'"blue-1"' in said["shop"]
-    assert b'"blue-2"' not in said["shop"]
+    said = json.loads(traffic_of(passed(two, facts(two)), Placement())["shop"])
+    assert [each["instance"] for each in said["active"]] == ["blue-1"]
+    assert [each["instance"] for each in said["resting"]] == ["blue-2"]
+
+
+def test_traffic_is_told_of_an_app_with_ports_and_of_the_port_of_each_instance() -> None:
+    shop = item(ports=(PortSpec(name="web", port=8080),))
+    shared = Placement(ports={"app-shop": {"web": 20_001}})
+    (active,) = json.loads(traffic_of(passed(shop, facts(shop)), shared)["shop"])["active"]
+    assert active["ports"] == {"web": {"protocol": "tcp", "listen": 8080, "port": 20_001}}
+    assert active["address"] == ""
+    own = Placement(
+        isolates=True, own_network=OwnNetwork(bridge="b0", subnet=IPv4Network("10.77.0.0/16"))
+    )
+    (active,) = json.loads(traffic_of(passed(shop, facts(shop)), own)["shop"])["active"]
+    assert active["ports"]["web"]["port"] == 8080
+    assert active["address"].startswith("10.77.")
+
+
+def test_what_was_left_with_traffic_keeps_it_until_its_probes_are_asked(tmp_path: Path) -> None:
+    shop = item(instances=2, health=Health(tcp=TcpProbe(port=8080)))
+    jail, found = facts(shop)
+
+    def active(traffic: Traffic, passage: Passage) -> list[str]:
+        said = json.loads(traffic.show(passage, Placement())["shop"])
+        return [each["instance"] for each in said["active"]]
+
+    well = {jail: Opinion(run_of(found), is_healthy=True)}
+    ill = {jail: Opinion(run_of(found), is_healthy=False)}
+    unasked = passed(shop, (jail, found))
+    assert active(Traffic(tmp_path), unasked) == []
+    assert active(Traffic(tmp_path), passed(shop, (jail, found), opinions=well)) == ["blue-1"]
+    heir = Traffic(tmp_path)
+    assert active(heir, unasked) == ["blue-1"]
+    assert active(heir, passed(shop, (jail, found), opinions=ill)) == []
+    # Asked once, it is not trusted again.
+    assert active(heir, unasked) == []
 
 
 def test_fleet_without_rollouts_is_what_is_wanted() -> None:

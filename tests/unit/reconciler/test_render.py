@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from jails.spec import JailSpec, RestartPolicy
 from maculaos.documents import Problem, read_document
 from maculaos.settings import NodeSettings, SwimSettings
+from reconciler.placement import OwnNetwork, Placement
+from reconciler.ports.spec import PortSpec
 from reconciler.render import MachinePaths, Rendered, render
 from reconciler.specs.desired import Desired
 from reconciler.specs.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides
@@ -226,6 +229,38 @@ def test_app_learns_where_its_mesh_is() -> None:
     }
     assert made.restart.policy is RestartPolicy.ON_FAILURE
     assert (made.restart.base_s, made.restart.max_s, made.stop_deadline_s) == (1.0, 2.0, 3.0)
+
+
+def with_ports(*command: str) -> AppSpec:
+    ports = (PortSpec(name="web", port=80), PortSpec(name="my-dns", port=53, protocol="udp"))
+    return AppSpec(version=1, name="a", node="n1", command=command, ports=ports)
+
+
+def test_app_learns_its_own_ports_from_its_environment_and_in_words() -> None:
+    held = {"app-a": {"web": 20_001, "my-dns": 20_002, "old": 20_003}}
+    machine = replace(MACHINE, placement=Placement(ports=held))
+    app = with_ports("run", "--port={port:web}/{port:none}")
+    made = jail(render(desired(node("n1", 1), apps=(app,)), machine), "app-a")
+    assert made.command == ("run", "--port=20001/{port:none}")
+    said = {name: text for name, text in made.environment.items() if "_PORT_" in name}
+    assert said == {"MACULA_PORT_WEB": "20001", "MACULA_PORT_MY_DNS": "20002"}
+
+
+def test_app_in_a_network_of_its_own_has_its_ports_as_they_are_named() -> None:
+    own = OwnNetwork(bridge="b0", subnet=IPv4Network("10.77.0.0/16"), uplink="em0")
+    machine = replace(MACHINE, placement=Placement(isolates=True, own_network=own))
+    wanted = desired(node("n1", 1), apps=(with_ports("run"),))
+    made = jail(render(wanted, machine), "app-a")
+    assert made.environment["MACULA_PORT_WEB"] == "80"
+    shut = replace(machine, placement=Placement(isolates=True, own_network=replace(own, uplink="")))
+    why = render(wanted, shut).blocked["app-a"]
+    assert why.startswith("it has ports, and nothing leads from this machine into its own network")
+
+
+def test_app_without_a_free_port_is_blocked_with_the_next_move() -> None:
+    rendered = render(desired(node("n1", 1), apps=(with_ports("run"),)), MACHINE)
+    assert "app-a" not in rendered.jails
+    assert rendered.blocked["app-a"].startswith("nothing is free for its port web; widen front")
 
 
 def test_other_programs_are_left_as_written() -> None:

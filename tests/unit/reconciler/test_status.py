@@ -10,6 +10,7 @@ import pytest
 
 from maculaos.errors import UsageError
 from reconciler.conditions import Word
+from reconciler.front.standing import FrontPort, FrontState, FrontStatus
 from reconciler.status import (
     FetchStatus,
     ItemStatus,
@@ -52,6 +53,11 @@ REFUSED = replace(
 DOWN = replace(N1, state="backing-off", ready=False, reason="exit 1", restarts=3, pid=None)
 BROKEN = replace(N1, ready=False, stalled=True, broken=True, reason="nodes/n1.yaml:3:8: what")
 BLOCKED = replace(N1, state="blocked", ready=False, stalled=True, reason="no credentials")
+STUCK = FrontStatus(
+    state=FrontState.STALLED,
+    reason="app shop: port web: 127.0.0.1:80/tcp: taken by another program",
+    ports=(FrontPort(app="shop", name="web", at="127.0.0.1:80/tcp", problem="taken"),),
+)
 
 
 def words(status: Status) -> dict[Word, tuple[bool, str]]:
@@ -100,8 +106,12 @@ def test_other_json_is_refused(change: dict[str, Any]) -> None:
                 Word.RECONCILING: (True, "ProgressingWithRetry"),
             },
         ),
+        (
+            replace(GOOD, front=STUCK, problems=STUCK.told),
+            {Word.READY: (False, "PortUnavailable"), Word.STALLED: (True, "PortUnavailable")},
+        ),
     ],
-    ids=["good", "refused", "working", "down", "blocked", "broken", "unreachable"],
+    ids=["good", "refused", "working", "down", "blocked", "broken", "unreachable", "front"],
 )
 def test_conditions_say_what_holds(status: Status, expected: dict[Word, tuple[bool, str]]) -> None:
     assert words(status) == expected

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import freebsdyard
+from jails.freebsd.model.answer import Answer
 from jails.freebsd.place import Place
 from jails.naming import derive
 from jails.runtime import JailError
 from jails.spec import (
     Forward,
+    HookKind,
     Hooks,
     Isolation,
     JailFile,
@@ -21,6 +23,7 @@ from jails.spec import (
     Limits,
     Network,
     NetworkKind,
+    ProgramHooks,
     Root,
     RootKind,
     SharedFolder,
@@ -395,3 +398,27 @@ def test_one_address_is_not_given_to_two_jails(yard: Yard) -> None:
         yard.runtime().ensure(other)
     yard.runtime().remove("n1")
     yard.runtime().ensure(other)
+
+
+def test_hook_is_run_in_the_jail_by_the_account_of_the_program(yard: Yard) -> None:
+    runtime, asked = yard.runtime(), list[tuple[str, ...]]()
+
+    def shell(argv: tuple[str, ...]) -> Answer:
+        asked.append(argv)
+        return Answer(stderr="no room", status=3) if argv[1].endswith("hook-stop") else Answer()
+
+    yard.host.inside.programs["/bin/sh"] = shell
+    hooks = ProgramHooks(start=("{data}/announce", "a b"), stop=("save",))
+    runtime.ensure(replace(SPEC, hooks=hooks, environment={"WORD": "it's"}))
+    assert runtime.hook("n1", HookKind.START)
+    assert asked == [("/bin/sh", "/.launch/hook-start")]
+    assert not runtime.hook("n1", HookKind.DRAIN)
+    with pytest.raises(JailError, match="its stop hook: exit status 3: no room"):
+        runtime.hook("n1", HookKind.STOP)
+    script = (Place(yard.root / "n1").launch / "hook-start").read_text()
+    assert script.splitlines()[-1].endswith("/data/announce 'a b'")
+    assert """'WORD=it'"'"'s'""" in script
+    # What the next start has no use for goes.
+    runtime.ensure(SPEC)
+    assert not runtime.hook("n1", HookKind.START)
+    assert len(asked) == 2

@@ -86,6 +86,10 @@ def add_method(
         sys.modules.pop(module, None)
 
 
+def _row(discovery: Discovery, source: str) -> dict[str, Any]:
+    return next((row for row in discovery.describe() if row["source"] == source), {})
+
+
 def test_the_table_holds_every_method_of_the_house() -> None:
     assert registry.names() == ("bootstrap", "dns", "mdns", "remembered")
     for name in registry.names():
@@ -102,11 +106,10 @@ def test_a_method_is_one_file(add_method: Callable[[str, str], None]) -> None:
         async with running(discovery.run()):
             await heard.until(lambda: bool(heard.named))
         assert heard.named == {"pigeon": ("10.0.0.1:4701",)}
-        rows = {row["source"]: row for row in discovery.describe()}
-        assert rows["pigeon"]["state"] == "on"
-        assert rows["pigeon"]["addresses"] == ["10.0.0.1:4701"]
-        assert rows["dns"]["state"] == "off"
-        assert rows["dns"]["error"] == "discovery.dns.domains is empty"
+        assert _row(discovery, "pigeon")["state"] == "on"
+        assert _row(discovery, "pigeon")["addresses"] == ["10.0.0.1:4701"]
+        assert _row(discovery, "dns")["state"] == "off"
+        assert _row(discovery, "dns")["error"] == "discovery.dns.domains is empty"
         assert "discovered source=pigeon count=1" in lines.getvalue()
 
     bounded(main())
@@ -135,8 +138,7 @@ def test_a_method_that_fails_is_tried_again_and_told_once(
             assert not task.done()
         assert lines.getvalue().count("discovery_failed") == 1
         assert f" {level} discovery_failed source=broken" in lines.getvalue()
-        (row,) = (row for row in discovery.describe() if row["source"] == "broken")
-        assert row["state"] == "failing"
+        assert _row(discovery, "broken")["state"] == "failing"
 
     bounded(main())
 
@@ -165,10 +167,11 @@ def test_a_method_with_nothing_to_look_for_ends_quietly() -> None:
         heard, (log, lines) = Heard(), logbook()
         around = surroundings(remembered=QUIET["remembered"])
         discovery = Discovery(around, heard, log)
-        async with running(discovery.run()):
-            for _ in range(10):
-                await asyncio.sleep(0)
-        assert discovery.describe()[0]["error"] == "there is nothing to look for"
+        async with running(discovery.run()), asyncio.timeout(20):
+            # Polled: nobody is told of what is not there.
+            while _row(discovery, "bootstrap").get("state") != "off":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert _row(discovery, "bootstrap")["error"] == "there is nothing to look for"
         assert lines.getvalue() == ""
 
     bounded(main())

@@ -52,6 +52,16 @@ def test_a_file_keeps_the_last_64_that_were_linked(
     }
 
 
+def test_the_peer_linked_longest_ago_makes_room() -> None:
+    memory = memory_of([(number, ["a:1"], 1.0) for number in range(MAX_PEERS + 3)])
+    memory.linked(node_id(3), ("a:2",), 0.5)
+    memory.linked(node_id(1000), ("a:1",), 0.0)
+    kept = [peer.node_id for peer in memory.latest_first()]
+    assert len(kept) == MAX_PEERS
+    assert kept[:2] == [node_id(1000), node_id(3)]
+    assert node_id(4) not in kept
+
+
 def test_every_peer_has_its_first_address_tried_before_the_second_of_any() -> None:
     memory = memory_of([(1, ["a:1", "a:2"], 1.0), (2, ["b:1", "b:2"], 2.0)])
     assert memory.addresses() == ("b:1", "a:1", "b:2", "a:2")

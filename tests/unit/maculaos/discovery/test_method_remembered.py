@@ -31,11 +31,12 @@ def test_a_peer_once_linked_is_found_after_a_restart(tmp_path: Path) -> None:
             around.linked.up(2, identity("n3").node_id, ("10.0.0.3:4701",))
             around.linked.down(2)
 
+    (tmp_path / ".n1.sock.peers.4711.0123abcd").write_bytes(b"half")
     bounded(first_life())
-    file = tmp_path / "n1.peers"
+    file = tmp_path / "n1.sock.peers"
     assert file_of(around.settings) == file
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [each.name for each in tmp_path.iterdir()] == ["n1.peers"]
+    assert [each.name for each in tmp_path.iterdir()] == ["n1.sock.peers"]
 
     async def second_life() -> None:
         async with seeking(Method(surroundings(folder=tmp_path))) as heard:
@@ -48,7 +49,7 @@ def test_a_peer_once_linked_is_found_after_a_restart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"[[[[", b'{"version": 1}'])
 def test_garbage_is_replaced_by_what_is_known(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "n1.peers"
+    file = tmp_path / "n1.sock.peers"
     file.write_bytes(content)
     around = surroundings(folder=tmp_path, remembered=QUICK)
 
@@ -63,7 +64,7 @@ def test_garbage_is_replaced_by_what_is_known(tmp_path: Path, content: bytes) ->
 
 
 def test_a_file_that_cannot_be_read_fails_the_method(tmp_path: Path) -> None:
-    (tmp_path / "n1.peers").mkdir()
+    (tmp_path / "n1.sock.peers").mkdir()
 
     async def main() -> None:
         with pytest.raises(IsADirectoryError):

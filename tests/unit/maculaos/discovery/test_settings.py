@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from maculaos.configuration import read_settings
+from maculaos.discovery.methods.remembered import file_of
 from maculaos.discovery.settings import DiscoverySettings, DnsSettings, MdnsSettings
 from maculaos.documents import InvalidDocument, read_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def read(text: str) -> DiscoverySettings:
@@ -73,3 +80,20 @@ def test_waits_grow_up_to_their_ceiling() -> None:
     settings = DiscoverySettings(retry_base_s=1.0, retry_max_s=30.0)
     ceilings = [settings.retry_ceiling_s(failures) for failures in (1, 2, 10, 10_000)]
     assert ceilings == [2.0, 4.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("section", "file"),
+    [("", None), ("discovery: {remembered: {file: var/peers}}\n", "var/peers")],
+)
+def test_a_relative_path_is_seen_from_the_folder_of_the_configuration(
+    tmp_path: Path, section: str, file: str | None
+) -> None:
+    config = tmp_path / "n1.yaml"
+    config.write_text(
+        "version: 1\nname: n1\nrealm: home\nlisten: {port: 4701}\ncontrol_socket: n1.sock\n"
+        f"credentials: {{certificate: n1.crt, key: n1.key, realm_ca: ca.crt}}\n{section}"
+    )
+    settings = read_settings(config)
+    assert settings.discovery.remembered.file == (None if file is None else tmp_path / file)
+    assert file_of(settings) == tmp_path / (file or "n1.sock.peers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -397,3 +398,67 @@ def test_a_fleet_of_a_hundred_takes_part_after_part() -> None:
         made.now = decision.next_at
     assert set(made.digests().values()) == {"B"}
     assert most == 25
+
+
+def test_the_way_back_keeps_to_the_deadlines_of_the_stable_version() -> None:
+    patient = Strategy(min_healthy_time_s=30.0, healthy_deadline_s=90.0, progress_deadline_s=100.0)
+    hasty = Strategy(min_healthy_time_s=1.0, healthy_deadline_s=2.0, progress_deadline_s=3.0)
+    made = machine(patient, instances=1)
+    made.good["A"] = 40.0
+    made.wish = replace(made.wish, goal="bad", strategy=hasty, fallback=patient)
+    made.run_until_quiet()
+    # Slower than the new version may be, and as good as it was.
+    assert phase(made) is Phase.REVERTED
+    assert made.events[-1] == "A runs everywhere again"
+    assert made.now - made.well[FIRST][1] >= 30.0
+
+
+def test_a_way_back_that_failed_and_heals_says_that_the_version_runs_again() -> None:
+    made = machine(instances=1)
+    made.want("bad")
+    made.good.pop("A")
+    made.run_until_quiet()
+    assert phase(made) is Phase.FAILED
+    made.good["A"] = 0.0
+    made.run_until_quiet()
+    assert phase(made) is Phase.REVERTED
+    assert made.events[-1] == "A runs everywhere again"
+
+
+@pytest.mark.parametrize("kind", ["restart", "rolling", "blue-green", "canary"])
+def test_an_instance_with_a_drain_hook_goes_when_that_says_so_or_has_had_its_time(
+    kind: Literal["restart", "rolling", "blue-green", "canary"],
+) -> None:
+    made = machine(Strategy(kind=kind, drain_s=50.0), instances=1)
+    made.drain_hooks["A"] = 10.0
+    made.want("B")
+    while not any(each.draining_since is not None for each in made.deployment.placed):
+        advance(made, 1)
+    advance(made, 58)
+    assert made.digests()["blue 1"] == "A"
+    advance(made, 3)
+    assert made.digests().get("blue 1") != "A"
+
+
+def test_a_drain_hook_that_is_content_ends_the_drain_however_long_that_may_be() -> None:
+    made = machine(Strategy(drain_s=500.0), instances=1)
+    made.drain_hooks["A"] = 10.0
+    made.want("B")
+    made.look()
+    assert made.digests() == {"blue 1": "A"}
+    assert not made.programs[FIRST].takes_traffic
+    made.drained.add(FIRST)
+    advance(made, 1)
+    assert made.digests() == {"blue 1": "B"}
+
+
+def test_an_instance_drains_for_its_hook_alone() -> None:
+    made = machine(instances=1)
+    made.drain_hooks["A"] = 10.0
+    made.want("B")
+    advance(made, 8)
+    assert made.digests() == {"blue 1": "A"}
+    # It ended, and not well.
+    made.drain_hooks.clear()
+    advance(made, 1)
+    assert made.digests() == {"blue 1": "B"}

@@ -8,18 +8,24 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from maculaos.settings import LimitSettings, LinkSettings, SwimSettings
+from maculaos.settings import EventSettings, LimitSettings, LinkSettings, SwimSettings
+from maculaos.topology.settings import TopologySettings
 from reconciler.specs.overrides import (
     NODE_DEFAULTS,
+    PROFILES,
+    EventOverrides,
     LimitOverrides,
     LinkOverrides,
     SwimOverrides,
+    TopologyOverrides,
     said,
 )
 
 PARTS = [
     pytest.param("swim", SwimSettings, SwimOverrides, id="swim"),
     pytest.param("link", LinkSettings, LinkOverrides, id="link"),
+    pytest.param("topology", TopologySettings, TopologyOverrides, id="topology"),
+    pytest.param("events", EventSettings, EventOverrides, id="events"),
     pytest.param("limits", LimitSettings, LimitOverrides, id="limits"),
 ]
 
@@ -50,6 +56,14 @@ def test_overrides_have_the_keys_and_bounds_of_a_node(
     part: str, settings: type, overrides: type
 ) -> None:
     assert _numbers(overrides) == _numbers(settings)
+
+
+@pytest.mark.parametrize("profile", ["lan", "wan", "local"])
+def test_numbers_of_a_profile_are_those_of_a_node(profile: Any) -> None:
+    made = SwimSettings(profile=profile)
+    lan = {key: NODE_DEFAULTS["swim"][key] for key in ("probe_interval_s", "probe_timeout_s")}
+    numbers = dict(PROFILES.get(profile, {})) or lan
+    assert {key: getattr(made, key) for key in numbers} == numbers
 
 
 def test_only_what_was_written_is_said() -> None:

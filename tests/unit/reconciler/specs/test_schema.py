@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from reconciler.specs import schema
 from reconciler.specs.compilation import compile_tree
 from reconciler.specs.filling import SandboxFiller
+from reconciler.specs.layers import OWN_KEYS
 from reconciler.specs.targets import MachineFacts
 
 ROOT = Path(__file__).parents[4]
@@ -33,7 +34,7 @@ def _examples() -> dict[str, str]:
     return {**dict(zip(FOLDERS.values(), own, strict=True)), **named}
 
 
-@pytest.mark.parametrize("name", ["realm.json", "node.json", "app.json"])
+@pytest.mark.parametrize("name", sorted(schema.schemas()))
 def test_published_schema_is_the_generated_one(name: str) -> None:
     published = (DOCS / "schema" / name).read_text(encoding="utf-8")
     assert published == schema.schemas()[name], REFRESH
@@ -96,6 +97,36 @@ def test_schema_accepts_what_the_reconciler_accepts(kind: str) -> None:
 def test_schema_refuses_what_the_reconciler_refuses(kind: str, change: dict[str, Any]) -> None:
     document = yaml.safe_load(_examples()[FOLDERS[kind]])
     assert not _validator(kind).is_valid({**document, **change})
+
+
+def test_every_file_of_the_example_with_layers_is_accepted_by_its_schema() -> None:
+    files = _examples()
+    assert not _validator("app").is_valid({"command": ["web"]})
+    _validator("app").validate(yaml.safe_load(files["apps/web.yaml"]))
+    _validator("profile").validate(yaml.safe_load(files["profiles/served.yaml"]))
+    # What a profile gives need not stand in the spec.
+    _validator("app").validate({"version": 1, "name": "web", "profiles": ["served"]})
+    _validator("node").validate({"version": 1, "name": "n1", "listen": {"port": 4701}})
+
+
+@pytest.mark.parametrize("layer", ["profile", "app-overlay", "node-overlay"])
+@pytest.mark.parametrize("key", OWN_KEYS)
+def test_layers_say_nothing_of_what_an_item_is(layer: str, key: str) -> None:
+    assert _validator(layer).is_valid({"vars": {"site": "cellar"}})
+    assert not _validator(layer).is_valid({"vars": {"site": "cellar"}, key: 1})
+
+
+def test_profile_has_the_keys_of_one_kind() -> None:
+    assert _validator("profile").is_valid({"command": ["web"], "restart": {"policy": "never"}})
+    assert _validator("profile").is_valid({"listen": {"port": 4701}})
+    assert not _validator("profile").is_valid({"command": ["web"], "listen": {"port": 4701}})
+    assert not _validator("profile").is_valid({"restart": {"policy": "sometimes"}})
+
+
+def test_overlay_may_remove_what_lies_below() -> None:
+    assert _validator("app-overlay").is_valid({"health": None, "restart": {"max_s": None}})
+    assert not _validator("profile").is_valid({"health": None})
+    assert not _validator("app-overlay").is_valid({"restart": {"policy": "sometimes"}})
 
 
 def _validator(kind: str) -> Draft202012Validator:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlencode
 
 import pytest
@@ -38,9 +40,10 @@ def judged(
     by: Receiver | None = None,
     secrets: tuple[bytes, ...] = SECRETS,
     now: float = 0.0,
+    at: float = 0.0,
 ) -> Verdict:
     by = by or receiver()
-    head = head_of(one)
+    head = replace(head_of(one), at=at)
     admitted = by.admit(head, now)
     return admitted if isinstance(admitted, Verdict) else by.judge(head, one.body, secrets, now)
 
@@ -195,3 +198,63 @@ def test_a_form_is_read_like_its_payload() -> None:
 )
 def test_the_end_of_a_url_names_the_repository(url: str, name: str, is_it: bool) -> None:
     assert names(url, name) is is_it
+
+
+NOON: Final = 1_800_000_000.0
+KEY: Final = bytes(range(32))
+SIGNING_TOKEN: Final = b"whsec_" + base64.b64encode(KEY)
+
+
+def test_signed_delivery_of_gitlab_is_accepted_once() -> None:
+    by = receiver()
+    for key, secret in ((KEY, SIGNING_TOKEN), (webhooks.SECRET.encode(), SECRETS[1])):
+        one = webhooks.gitlab_signed(at=NOON, key=key, delivery=f"d{len(secret)}")
+        assert judged(one, by, (secret,), at=NOON + 60).outcome is Outcome.ACCEPTED
+        # Another name in a header that is not signed makes no other delivery of it.
+        one.extra["Idempotency-Key"] = "new"
+        assert judged(one, by, (secret,), at=NOON + 60).outcome is Outcome.REPLAYED
+
+
+@pytest.mark.parametrize("late_s", [-301, 301, 1e9])
+def test_signature_of_another_time_is_no_proof(late_s: float) -> None:
+    one = webhooks.gitlab_signed(at=NOON, key=KEY)
+    assert judged(one, None, (SIGNING_TOKEN,), at=NOON + late_s).outcome is Outcome.FORGED
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"webhook-id": "another"},
+        {"webhook-timestamp": str(int(NOON) + 1)},
+        {"webhook-timestamp": "\u00b2"},
+        {"webhook-timestamp": ""},
+        {"webhook-signature": "v1,AAAA"},
+        {"webhook-signature": "v1a,AAAA v2,BBBB"},
+        {"webhook-signature": "v1,\u00e9"},
+    ],
+)
+def test_whatever_is_changed_of_a_signed_delivery_makes_it_forged(header: dict[str, str]) -> None:
+    one = webhooks.gitlab_signed(at=NOON, key=KEY)
+    one.headers.update(header)
+    assert judged(one, None, (SIGNING_TOKEN,), at=NOON).outcome is Outcome.FORGED
+    assert judged(one, None, (), at=NOON).outcome is Outcome.FORGED
+
+
+def test_token_in_plain_does_not_help_a_wrong_signature() -> None:
+    one = webhooks.gitlab_signed(at=NOON, key=b"wrong")
+    one.headers["X-Gitlab-Token"] = webhooks.SECRET
+    assert judged(one, at=NOON).outcome is Outcome.FORGED
+
+
+def test_one_of_several_signatures_is_enough() -> None:
+    one = webhooks.gitlab_signed(at=NOON, key=KEY)
+    one.headers["webhook-signature"] = f"v1,AAAA {one.headers['webhook-signature']}"
+    assert judged(one, None, (SIGNING_TOKEN,), at=NOON).outcome is Outcome.ACCEPTED
+
+
+def test_others_are_not_believed_by_such_a_signature() -> None:
+    signed = webhooks.gitlab_signed(at=NOON, key=KEY)
+    one = webhooks.github()
+    del one.headers["X-Hub-Signature-256"]
+    one.headers |= {name: text for name, text in signed.headers.items() if "webhook" in name}
+    assert judged(one, None, (SIGNING_TOKEN,), at=NOON).outcome is Outcome.UNSIGNED

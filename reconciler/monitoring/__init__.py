@@ -1,0 +1,1 @@
+"""Monitoring: metrics, and whether the reconciler lives and is ready, for who asks over HTTP."""

@@ -1,0 +1,1 @@
+"""Notices: what came of a commit on this machine, told to those who look at the commit."""
