@@ -1,4 +1,4 @@
-"""The book of ports: ``state_dir/ports.json``, which instance has which port for itself.
+"""The book of ports: a file in ``state_dir`` that says which instance has which port for itself.
 
 Looked up before each plan, written before its steps. What belongs to no app any more is struck
 out. A number is handed out only if nothing listens there, unless its own instance already runs.
