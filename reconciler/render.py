@@ -203,6 +203,8 @@ def _fixed_settings(node: NodeSpec, machine: MachinePaths) -> dict[str, Any]:
             "realm_ca": str(credentials / "realm.crt"),
         },
         "control_socket": str(machine.seen_socket(node.name)),
+        # Beside this file, which lies in the node's own folder: it goes with the jail.
+        "discovery": {"remembered": {"file": "peers"}},
         **{part: numbers for part, numbers in settled.items() if numbers},
     }
 

@@ -61,10 +61,12 @@ def idle(name: str = "n1", **more: object) -> JailSpec:
 
 def eventually(what: str, condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Return as soon as ``condition`` holds; fail the test if it never does."""
-    deadline = time.monotonic() + within_s
+    deadline, pause_s = time.monotonic() + within_s, 0.005
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.005)
+        time.sleep(pause_s)
+        # What takes long may be looked at more seldom: a look costs something.
+        pause_s = min(0.03, pause_s * 1.1)
 
 
 def runtime_at(root: Path) -> ProcessRuntime:

@@ -38,11 +38,12 @@ class Operated:
 
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Wait until ``holds``; the reconciler must live all the while."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline, pause_s = time.monotonic() + PATIENCE_S, 0.02
         while not (found := holds()):
             assert self.process.poll() is None, f"the reconciler ended: {self.log()[-2000:]}"
             assert time.monotonic() < deadline, f"never: {what}: {self.log()[-2000:]}"
-            time.sleep(0.02)
+            time.sleep(pause_s)
+            pause_s = min(0.1, pause_s * 1.1)
         return found
 
     def log(self) -> str:

@@ -116,9 +116,12 @@ class Running:
 
     async def until(self, holds: Callable[[Snapshot], object]) -> Snapshot:
         """Wait until ``holds``; the deadline is the daemon's."""
+        pause_s = 0.01
         while not holds(snapshot := self.snapshot()):
             assert not self.task.done(), "the daemon ended"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause_s)
+            # What takes long may be looked at more seldom: a look costs something.
+            pause_s = min(0.04, pause_s * 1.1)
         return snapshot
 
     async def applied(self, revision: str) -> Snapshot:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from jails.process import ProcessRuntime
+from maculaos.host.clock import SystemClock
 from reconciling import REALM, Bench, a_bench, node
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ with socket.create_server(("127.0.0.1", int(sys.argv[3]))) as server:
             pass
         one.close()
 """
+# Git is asked often enough, and not all the time: each time costs several processes.
+CALM_POLL = {"interval_s": 0.5, "backoff_base_s": 0.1, "backoff_max_s": 0.4}
 QUICK = {"min_healthy_time_s": 0.8, "healthy_deadline_s": 2.5, "progress_deadline_s": 5.0}
 HEALTH = {"interval_s": 0.1, "timeout_s": 0.1, "failures": 2}
 
@@ -77,11 +81,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def a_rollout_bench() -> Iterator[Bench]:
+def a_rollout_bench(**settings: Any) -> Iterator[Bench]:
     """A bench that runs real processes; its node is never started, for want of credentials."""
     with a_bench() as bench:
         bench.runtime = None
-        bench.configure()
+        bench.configure(**settings)
         bench.upstream.commit({"realm.yaml": REALM, "nodes/n1.yaml": node("n1", 4701)})
         yield bench
 
@@ -91,6 +95,14 @@ def ended(bench: Bench) -> None:
     down = [sys.executable, "-m", "reconciler.cli", "down", "--config", str(bench.config)]
     done = subprocess.run(down, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+    assert not programs(bench)
+
+
+def cleared(bench: Bench) -> None:
+    """The same, without a process for it."""
+    runtime = ProcessRuntime(bench.root / "state/jails", SystemClock())
+    for jail in runtime.look():
+        runtime.remove(jail)
     assert not programs(bench)
 
 

@@ -116,9 +116,12 @@ def hook_file(kind: HookKind) -> str:
 
 
 def hook_scripts(spec: JailSpec) -> dict[str, str]:
-    """By file name, what becomes each hook: as the program, with another command."""
+    """By file name, what becomes each hook: as the program, with another command.
+
+    What it says is dropped: whoever waits for it has no bound for that.
+    """
     return {
-        hook_file(kind): program_script(replace(spec, command=command))
+        hook_file(kind): f"exec >/dev/null 2>&1\n{program_script(replace(spec, command=command))}"
         for kind in HookKind
         if (command := spec.hooks.command(kind))
     }

@@ -43,9 +43,15 @@ def table(stage: Stage) -> tuple[Result, ...]:
         "%",
         at_least=99.9,
         detail=f"{scored.right} of {scored.lookups}, {scored.asked:.0f} requests each",
+        virtual_s=network.now,
     )
     hops = stage.result(
-        "hops of a lookup, median", size, scored.hops, "hops", at_most=math.log2(size) / 2
+        "hops of a lookup, median",
+        size,
+        scored.hops,
+        "hops",
+        at_most=math.log2(size) / 2,
+        virtual_s=network.now,
     )
     return found, hops
 

@@ -96,6 +96,7 @@ class Stage:
 
     def result(self, what: str, nodes: int, figure: float, unit: str, **more: Any) -> Result:
         """A result with what it cost so far."""
+        more.setdefault("virtual_s", sum(world.now for world in self.worlds))
         return Result(
             scenario=self.scenario,
             what=what,
@@ -104,7 +105,6 @@ class Stage:
             replay=self.replay,
             figure=figure,
             unit=unit,
-            virtual_s=sum(world.now for world in self.worlds),
             took_s=time.process_time() - self._began,
             **more,
         )

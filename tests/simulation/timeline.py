@@ -17,15 +17,12 @@ class Timeline:
         # Plain tuples: millions of them pass through. The number makes the order of simultaneous
         # ones that of their making, and spares comparing the rest.
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self.made = 0
-
-    def __len__(self) -> int:
-        return len(self._heap)
+        self._made = 0
 
     def at(self, when: float, action: Callable[..., None], *arguments: Any) -> None:
         """Call ``action`` with these arguments at that time."""
-        self.made += 1
-        heapq.heappush(self._heap, (when, self.made, action, arguments))
+        self._made += 1
+        heapq.heappush(self._heap, (when, self._made, action, arguments))
 
     def run_until(self, deadline: float) -> None:
         """Let everything happen up to ``deadline``, and let it be ``deadline`` then."""

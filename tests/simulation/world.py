@@ -69,11 +69,6 @@ class World:
         return self._network.sent_messages
 
     @property
-    def events(self) -> int:
-        """How many events were made."""
-        return self._timeline.made
-
-    @property
     def aliases(self) -> dict[str, str]:
         """Other ways to write an address: what a name service says."""
         return self._network.aliases

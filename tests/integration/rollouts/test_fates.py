@@ -32,7 +32,7 @@ OFTEN = ("status.json", "status.json*", "metrics.prom", "metrics.prom*", "events
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
     # A life takes a second where nothing else runs; of those there are two for each change.
-    pytest.mark.timeout(300 + 40 * CRASHES * 4),
+    pytest.mark.timeout(900 + 40 * CRASHES * 4),
 ]
 
 

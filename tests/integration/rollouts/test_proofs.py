@@ -22,12 +22,13 @@ from maculaos.host.entropy import SystemEntropy
 from maculaos.security.authority import Request, create_realm, issue
 from reconciling import Bench, node
 from rolloutyard import (
+    CALM_POLL,
     HEALTH,
     WELL,
     a_rollout_bench,
     app,
     applied,
-    ended,
+    cleared,
     events,
     free_port,
     logged,
@@ -60,12 +61,13 @@ with socket.create_server(("127.0.0.1", int(sys.argv[3]))) as server:
             pass
         one.close()
 """
-# Its first life takes argv[3] seconds, every other one no time.
+# Its first life lasts until the file argv[3] is there, every other one takes no time.
 DIES_LATER = """
 import os, sys, time
 try:
     os.close(os.open("was-here", os.O_CREAT | os.O_EXCL))
-    time.sleep(float(sys.argv[3]))
+    while not os.path.exists(sys.argv[3]):
+        time.sleep(0.02)
 except FileExistsError:
     pass
 raise SystemExit(3)
@@ -86,11 +88,11 @@ def free_udp_port() -> int:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    with a_rollout_bench() as bench:
+    with a_rollout_bench(poll=CALM_POLL) as bench:
         yield bench
         # Shown by pytest with a test that failed.
         sys.stdout.write(events(bench))
-        ended(bench)
+        cleared(bench)
 
 
 def versions(name: str) -> Counter[str]:
@@ -205,9 +207,13 @@ def test_version_that_dies_after_its_first_proof_is_reverted_while_it_is_rolled_
         async with bench.running(within_s=WITHIN_S) as running:
             await logged(running, bench, "is stable")
             # The first dies when it has proved it, and before the second can have done so, too.
-            times = {"min_healthy_time_s": 2.0, "healthy_deadline_s": 12.0}
-            several["strategy"] = {**times, "progress_deadline_s": 15.0}
-            bench.upstream.commit({APP: app("shop", "v2", DIES_LATER, "3.0", **several)})
+            times = {"min_healthy_time_s": 2.0, "healthy_deadline_s": 6.0}
+            several["strategy"] = {**times, "progress_deadline_s": 8.0}
+            end = bench.root / "end"
+            bench.upstream.commit({APP: app("shop", "v2", DIES_LATER, str(end), **several)})
+            first = events(bench).count("is healthy with")
+            await running.until(lambda _: events(bench).count("is healthy with") > first)
+            end.touch()
             await running.until(problems("app shop: rolled back:"))
             await runs(running, bench, v1=2)
             assert events(bench).count("is stable") == 1
@@ -222,8 +228,11 @@ def test_version_that_dies_once_it_is_stable_is_told_and_gives_way_to_the_next(
         bench.upstream.commit({APP: app("shop", "v1", strategy=PATIENT)})
         async with bench.running(within_s=WITHIN_S) as running:
             await logged(running, bench, "is stable")
-            bench.upstream.commit({APP: app("shop", "v2", DIES_LATER, "4.0", strategy=PATIENT)})
+            end = bench.root / "end"
+            second = app("shop", "v2", DIES_LATER, str(end), strategy=PATIENT)
+            bench.upstream.commit({APP: second})
             await running.until(lambda _: events(bench).count("is stable") == 2)
+            end.touch()
             await logged(running, bench, "restarted jail=app-shop")
             # It was believed, so nothing is taken back; nor is it called well.
             await running.until(

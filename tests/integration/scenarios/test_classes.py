@@ -62,7 +62,7 @@ import pytest
 import yaml
 
 from operated import app, operated
-from rolloutyard import a_rollout_bench, ended, programs
+from rolloutyard import CALM_POLL, a_rollout_bench, cleared, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,9 +90,9 @@ HOSTILE: dict[str, str | bytes] = {
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    with a_rollout_bench() as bench:
+    with a_rollout_bench(poll=CALM_POLL) as bench:
         yield bench
-        ended(bench)
+        cleared(bench)
 
 
 def rows() -> list[tuple[str, str]]:

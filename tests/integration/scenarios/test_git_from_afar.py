@@ -15,7 +15,7 @@ from gitservers import HttpsGit, SshGit, needs_backend, needs_sshd
 from jails.process import ProcessRuntime
 from maculaos.host.clock import SystemClock
 from operated import Operated, app, operated
-from rolloutyard import a_rollout_bench, ended, programs
+from rolloutyard import CALM_POLL, a_rollout_bench, cleared, programs
 from signing import SshKey
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ APP = "apps/shop.yaml"
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    with a_rollout_bench() as bench:
+    with a_rollout_bench(poll=CALM_POLL) as bench:
         yield bench
-        ended(bench)
+        cleared(bench)
 
 
 def runs(running: Operated, version: str) -> None:
@@ -41,8 +41,7 @@ def runs(running: Operated, version: str) -> None:
 
 
 def configure(bench: Bench, url: str, access: dict[str, str]) -> None:
-    poll = {"interval_s": 0.1, "backoff_base_s": 0.05, "backoff_max_s": 0.2}
-    bench.configure(repository={"url": url, "access": access}, poll=poll)
+    bench.configure(repository={"url": url, "access": access}, poll=CALM_POLL)
 
 
 def is_mended_meanwhile(running: Operated, version: str) -> None:

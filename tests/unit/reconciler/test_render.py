@@ -120,6 +120,9 @@ credentials:
   key: /etc/macula/credentials/n1/node.key
   realm_ca: /etc/macula/credentials/n1/realm.crt
 control_socket: /run/macula/n1/control.sock
+discovery:
+  remembered:
+    file: peers
 swim:
   tombstone_s: 5.0
 peers:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from msgspec import Raw
 
 from bare_node import ADDRESS, ask, dialled, identity, linked_node, told
+from maculaos.node.answers import found
+from maculaos.swim.rumour import Health
 from maculaos.wire.messages import Heartbeat, RpcCall, RpcError, Rumour
 from maculaos.wire.registry import RpcErrorCode
 from maculaos.wire.values import Value, encode_value
+from node_parts import cores_of, found_by, rumour
 
 
 def test_members_list_this_node_first_and_tell_who_is_linked() -> None:
@@ -55,3 +58,14 @@ def test_join_dials_and_bad_addresses_are_refused() -> None:
     torn = RpcCall(1, "macula.join", 1000, b"", Raw(b"\xc1"))
     ((_, answer),) = told(node.receive_from_client(1, torn, 0.0))
     assert isinstance(answer, RpcError)
+
+
+def test_who_is_known_to_be_gone_is_not_told_as_found() -> None:
+    cores = cores_of(linked=("m1", "m2"))
+    result = found_by(1, bytes(32), "m1", "m2", "stranger")
+    cores.membership.hear((rumour("m2", Health.DEAD),), 1.0)
+    told = found(result, cores.membership)
+    assert isinstance(told, dict)
+    nodes = told["nodes"]
+    assert isinstance(nodes, list)
+    assert [each["name"] for each in nodes if isinstance(each, dict)] == ["m1", None]
