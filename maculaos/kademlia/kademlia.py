@@ -405,7 +405,9 @@ class Kademlia:
 
     def _fail(self, exchange: Exchange, now: float) -> None:
         self.counters.failures += 1
-        self.table.fail(exchange.contact.position)
+        if not self._settings.is_fed:
+            # Else somebody else knows who is alive, and says when a contact is gone.
+            self.table.fail(exchange.contact.position)
         if search := self._searches.under_way.get(exchange.job):
             search.lookup.fail(exchange.contact.position)
             self._step(search, now)

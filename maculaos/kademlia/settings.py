@@ -17,6 +17,9 @@ class KademliaSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
+    # Whether somebody who knows every member tells of contacts: then no bucket is refreshed. The
+    # node sets it, whatever a file says.
+    is_fed: bool = False
     # k: contacts per bucket, and copies of a record. More survives more deaths, and costs a
     # request for each in every lookup and every store. 20 in the paper and in Amino.
     k: Annotated[int, Ge(1), Le(64)] = 20

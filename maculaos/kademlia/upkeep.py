@@ -36,8 +36,9 @@ class Upkeep:
         return len(self._refreshes) + len(self._placements)
 
     def refresh(self, indices: list[int]) -> None:
-        """Queue the refresh of these buckets."""
-        self._refreshes.update(dict.fromkeys(indices))
+        """Queue the refresh of these buckets; not where somebody else fills the table."""
+        if not self._settings.is_fed:
+            self._refreshes.update(dict.fromkeys(indices))
 
     def place(self, record: Record) -> None:
         """Queue the placing of a record of this node; a newer one takes its turn."""

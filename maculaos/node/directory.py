@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Effect, RecordsFound
@@ -77,7 +78,9 @@ class Directory:
         me = membership.me
         self._members = membership.members
         self._relay = relay
-        self.kademlia = Kademlia(_contact(me), notary, settings, rng, now)
+        # Membership knows everybody: lookups to fill the table would only ask for what it holds.
+        fed = replace(settings, is_fed=True)
+        self.kademlia = Kademlia(_contact(me), notary, fed, rng, now)
         self.topics = TopicRegistry(self.kademlia)
         self.methods = MethodRegistry(self.kademlia)
         self._results: list[Result] = []
