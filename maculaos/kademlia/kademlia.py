@@ -414,9 +414,12 @@ class Kademlia:
         self._settle(exchange, is_stored=False)
 
     def _pass_over(self, exchange: Exchange, now: float) -> None:
-        """A slow answer holds up no lookup."""
+        """A slow answer holds up no lookup; it is asked for once more, for it may be lost."""
         if search := self._searches.under_way.get(exchange.job):
             search.lookup.slow(exchange.contact.position)
+            ask = AskValue if search.purpose is Purpose.FIND_VALUE else AskNode
+            again = ask(exchange.number, exchange.contact, search.target, is_again=True)
+            self._outputs.append(again)
             self._step(search, now)
 
     def _settle(self, exchange: Exchange, *, is_stored: bool) -> None:

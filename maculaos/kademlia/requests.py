@@ -29,6 +29,8 @@ class AskNode:
     number: int
     contact: Contact
     target: bytes
+    # Asked before, and not answered yet: another way may be open.
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class AskValue:
     number: int
     contact: Contact
     key: bytes
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class AskStore:
     number: int
     contact: Contact
     record: Record
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from maculaos.kademlia.requests import Answer, Ask
     from maculaos.kademlia.settings import KademliaSettings
     from maculaos.kademlia.signing import Notary
+    from maculaos.node.links import Link
     from maculaos.node.relay import Relay
     from maculaos.swim.membership import Membership
     from maculaos.swim.rumour import Rumour
@@ -86,6 +87,8 @@ class Directory:
         self._results: list[Result] = []
         # Searches for records that the shell asked for, and their keys.
         self._asked: dict[int, bytes] = {}
+        # The link that the question of each asker came in on, until ``carry`` answered it.
+        self._came_over: dict[NodeId, Link] = {}
         # Something happened since ``carry``.
         self.is_touched = False
         # What this node says of itself and has not published yet; the last word counts.
@@ -142,9 +145,16 @@ class Directory:
         for name in methods:
             self._news[_METHOD, name] = False
 
-    def receive(self, sender: NodeId, message: Question | Reply, now: float) -> None:
-        """A member asks or answers; raises ``RemoteProtocolError`` for what makes no sense."""
+    def receive(
+        self, sender: NodeId, message: Question | Reply, now: float, link: Link | None = None
+    ) -> None:
+        """A member asks or answers, in an envelope that came over ``link`` if it names one.
+
+        Raises ``RemoteProtocolError`` for what makes no sense.
+        """
         self.is_touched = True
+        if link is not None:
+            self._came_over[sender] = link
         member = self._members.get(sender)
         contact = Contact(sender) if member is None else _contact(member)
         if isinstance(message, FindNode | FindValue | Store):
@@ -185,6 +195,7 @@ class Directory:
                         effects.append(RecordsFound(self._asked.pop(output.number), values))
                     case _:
                         self._results.append(output)
+        self._came_over.clear()
         return effects
 
     def take_results(self) -> list[Result]:
@@ -244,7 +255,7 @@ class Directory:
                 question = Store(ask.number, record_to_wire(ask.record))
             case _:
                 return []
-        effects = self._relay.send(ask.contact.node_id, question)
+        effects = self._relay.send(ask.contact.node_id, question, is_again=ask.is_again)
         if not effects:
             self.kademlia.failed(ask.number, now)
         return effects
@@ -261,7 +272,7 @@ class Directory:
                 reply = Stored(answer.number, int(answer.verdict))
             case _:
                 return []
-        return self._relay.send(answer.to, reply)
+        return self._relay.send(answer.to, reply, back_over=self._came_over.get(answer.to))
 
 
 def _contact(member: Rumour) -> Contact:

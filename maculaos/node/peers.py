@@ -143,7 +143,7 @@ class Peers:
                     path = self._cores.paths.number_of(arrived.source)
                     return calls.answer(Party(Side.LINK, path), message)
                 case FindNode() | Nodes() | FindValue() | Values() | Store() | Stored():
-                    self._cores.directory.receive(arrived.source, message, now)
+                    self._cores.directory.receive(arrived.source, message, now, arrived.link)
         except MaculaError:
             self._cores.counters.messages_ignored += 1
         return []

@@ -15,6 +15,7 @@ from maculaos.errors import RemoteProtocolError
 from maculaos.identity import NodeId
 from maculaos.kademlia.rates import Allowance
 from maculaos.node.entries import node_id_from_wire
+from maculaos.node.links import Link
 from maculaos.node.routing import MAX_HOPS, Routing
 from maculaos.wire.frames import FrameReader
 from maculaos.wire.messages import (
@@ -30,7 +31,6 @@ from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Store
 
 if TYPE_CHECKING:
     from maculaos.node.counters import Counters
-    from maculaos.node.links import Link
     from maculaos.swim.members import Members
 
 # Envelopes a second that are taken from one neighbour.
@@ -51,10 +51,11 @@ _MESSAGES: Final = StreamClass.MESSAGES
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What came in an envelope for this node, and who is said to have sent it."""
+    """What came in an envelope for this node, who is said to have sent it, and the last link."""
 
     source: NodeId
     message: Message
+    link: Link
 
 
 class Relay:
@@ -67,11 +68,26 @@ class Relay:
         self._counters = counters
         self._allowance = Allowance(_PER_SECOND)
 
-    def send(self, to: NodeId, message: Message) -> list[Effect]:
-        """Bring ``message`` to a member, over its link or over others; empty if there is no way."""
+    def send(
+        self,
+        to: NodeId,
+        message: Message,
+        *,
+        back_over: Link | None = None,
+        is_again: bool = False,
+    ) -> list[Effect]:
+        """Bring ``message`` to a member, over its link or over others; empty if there is no way.
+
+        An answer goes ``back_over`` the link that its question came in on: that way was open. A
+        question that ``is_again`` asked goes another way than before.
+        """
         link = self._routing.next_hop(to)
         if link is None:
             return []
+        if link.peer.node_id != to:
+            link = back_over or link
+            if is_again:
+                link = self._routing.detour(link) or link
         if link.peer.node_id == to:
             return [Send(link.number, message, _MESSAGES)]
         routed = Routed(to, self._me, MAX_HOPS, encode_message(message))
@@ -93,11 +109,13 @@ class Relay:
         sender = self._members.get(source)
         if message is None or sender is None or sender.health.is_gone:
             return self._drop()
-        return Arrived(source, message)
+        return Arrived(source, message, link)
 
     def _pass_on(self, link: Link, routed: Routed, target: NodeId) -> list[Effect]:
         onward = self._routing.next_hop(target)
-        if onward is None or onward is link or routed.hops <= 1:
+        if onward is link:
+            onward = self._routing.detour(link)
+        if onward is None or routed.hops <= 1:
             return self._drop()
         self._counters.envelopes_passed_on += 1
         further = Routed(routed.target, routed.source, routed.hops - 1, routed.frame)

@@ -34,6 +34,7 @@ class Routing:
         self._rings = rings
         self._members = members
         self._ways: dict[NodeId, NodeId] = {}
+        self._turn = 0
         self._is_stale = True
         self._is_due = True
         self._due_at = 0.0
@@ -55,7 +56,18 @@ class Routing:
         if self._is_due:
             self._make()
         neighbour = self._ways.get(target)
-        return None if neighbour is None else self._links.to(neighbour)
+        if neighbour is None:
+            return None
+        # A neighbour that is gone since ways were worked out costs a longer way, not the message.
+        return self._links.to(neighbour) or self.detour(None)
+
+    def detour(self, avoided: Link | None) -> Link | None:
+        """Some other link than that one, each in turn; ``None`` if there is no other."""
+        others = [link for link in self._links if link is not avoided]
+        if not others:
+            return None
+        self._turn += 1
+        return others[self._turn % len(others)]
 
     def _make(self) -> None:
         """Search in breadth: every member by the first neighbour that reaches it."""

@@ -20,7 +20,7 @@ def custody_at(me: int, others: list[int], k: int = 2, **settings: int) -> Custo
     table = RoutingTable(node_id, k)
     for other in others:
         table.see(contact_at(other), 0.0)
-    chosen = KademliaSettings(k=k, **settings)
+    chosen = KademliaSettings(k=k, **settings)  # type: ignore[arg-type]  # numbers only
     return Custody(table, notary_of(node_id), chosen, random.Random(1))
 
 

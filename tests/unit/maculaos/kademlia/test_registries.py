@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def mesh(size: int = 12, **settings: int) -> tuple[Network, list[Kademlia]]:
-    network = Network(3, KademliaSettings(k=4, candidates=40, **settings))
+    network = Network(3, KademliaSettings(k=4, candidates=40, **settings))  # type: ignore[arg-type]  # numbers only
     join_all(network, size)
     return network, list(network.nodes.values())
 

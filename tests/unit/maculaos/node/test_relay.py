@@ -242,3 +242,46 @@ def test_answer_and_call_arrive_as_they_were_sent() -> None:
     here = place("me", "m0", known=names(5))
     for message in (CALL, RpcResult(3, HI), FindNode(1, bytes(32)), Nodes(1, ())):
         check_arrived(here.receive(1, envelope("me", "m3", message, hops=1)), "m3", message)
+
+
+def numbers_of(effects: list[Effect]) -> list[int]:
+    """The links that these go over."""
+    return [each.link for each in effects if isinstance(each, Send)]
+
+
+def test_answer_goes_back_over_the_link_that_its_question_came_in_on() -> None:
+    there = names(20)
+    far, near = there[-1], there[1:7]
+    here = place(there[0], *near, known=there)
+    for number in range(1, 7):
+        link = here.links.get(number)
+        sent = here.relay.send(node_id(far), Nodes(1, ()), back_over=link)
+        assert numbers_of(sent) == [number]
+
+
+def test_question_that_was_not_answered_goes_another_way() -> None:
+    there = names(20)
+    here = place(there[0], *there[1:7], known=there)
+    question = FindNode(1, bytes(32))
+    (usual,) = numbers_of(here.relay.send(node_id(there[-1]), question))
+    again = [
+        number
+        for _ in range(10)
+        for number in numbers_of(here.relay.send(node_id(there[-1]), question, is_again=True))
+    ]
+    assert usual not in again
+    assert len(set(again)) == 5
+
+
+def test_envelope_that_would_go_back_takes_another_way_or_ends() -> None:
+    there = names(20)
+    here = place(there[0], *there[1:7], known=there)
+    target = node_id(there[-1])
+    (usual,) = numbers_of(here.relay.send(target, FindNode(1, bytes(32))))
+    routed = Routed(target, node_id(there[9]), 5, b"")
+    passed_on = here.receive(usual, routed)
+    assert isinstance(passed_on, list)
+    assert numbers_of(passed_on) != [usual]
+    assert len(numbers_of(passed_on)) == 1
+    alone = place(there[0], there[1], known=there)
+    assert alone.receive(1, routed) == []
