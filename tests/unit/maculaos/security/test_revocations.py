@@ -30,7 +30,8 @@ from maculaos.security.rotation import LiveCredentials
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOW = SystemClock().now()
+# Ahead of the certificates that the tests below issue, however long those before them take.
+NOW = SystemClock().now() + 3600.0
 
 
 @pytest.fixture
