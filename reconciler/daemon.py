@@ -45,6 +45,8 @@ ORDER_TIMEOUT_S: Final = 30.0
 # The status is looked at after every action and every look at the machine; not more often than
 # the first, and, while an action takes its time, not more seldom than the second.
 PUBLISH_GAP_S: Final = 0.1
+# Times as long as the last telling took.
+_QUIET: Final = 4
 PUBLISH_INTERVAL_S: Final = 1.0
 # A status that says the same again is written this often, so that its time shows it is alive.
 HEARTBEAT_S: Final = 10.0
@@ -387,8 +389,11 @@ class Daemon:
 
     async def _publish(self) -> None:
         while True:
+            began = self._clock.monotonic()
             await self._show()
-            await asyncio.sleep(PUBLISH_GAP_S)
+            # Of many items, telling of them must not become most of the work.
+            took = self._clock.monotonic() - began
+            await asyncio.sleep(max(PUBLISH_GAP_S, _QUIET * took))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PUBLISH_INTERVAL_S):
                     await self._news.wait()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from jails.spec import JailState
+from jails.spec import JailSpec, JailState
 from reconciler.activity import Activity, Moment, Snapshot
 from reconciler.conditions import Condition, advance
 from reconciler.front.standing import FrontStatus
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 MOST_WAITING_SHOWN: Final = 5
+# More than a machine has jails: what is left of gone ones is forgotten with the rest.
+_MOST_GENERATIONS: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class Standing:
     missing: tuple[str | None, tuple[str, ...]] = (None, ())
     # By jail, empty for the whole: the conditions of the last snapshot.
     conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
+    # By jail: a specification, and the version that it is.
+    generations: dict[str, tuple[JailSpec, str]] = field(default_factory=dict)
 
     @property
     def rolled_back(self) -> tuple[str, ...]:
@@ -212,9 +216,19 @@ class Standing:
             item,
             failures=failure.count if failure is not None else 0,
             held=self.held.get(jail, "") if is_suspended else "",
-            generation=_version(spec.program_digest(), spec.files_digest()) if spec else "",
+            generation=self._generation(spec) if spec else "",
             applied=_version(facts.program_digest, facts.files_digest) if facts else "",
         )
+
+    def _generation(self, spec: JailSpec) -> str:
+        """The version that is wanted, worked out once for each spec and not for each status."""
+        known = self.generations.get(spec.name)
+        if known is None or known[0] is not spec:
+            if len(self.generations) > _MOST_GENERATIONS:
+                self.generations.clear()
+            version = _version(spec.program_digest(), spec.files_digest())
+            known = self.generations[spec.name] = (spec, version)
+        return known[1]
 
     def _conditioned(self, status: Status) -> Status:
         """``status`` with the time of each condition; remembers them for the next one.

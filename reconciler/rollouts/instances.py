@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +70,8 @@ def instance_jail(app: str, instance: Instance) -> str:
     return f"{_LETTERS[instance.colour]}{instance.index}-{app}"
 
 
+# Names of a machine's jails are asked for again and again, and never change their meaning.
+@lru_cache(maxsize=1 << 13)
 def instance_of(jail: str) -> tuple[str, Instance] | None:
     """The app and the instance that a jail runs; None if its name is none of an app's."""
     if jail.startswith(_FIRST_PREFIX):
