@@ -60,7 +60,7 @@ PATIENCE_S = 8.0
 def served(version: str, port: int, code: str = SAYS, **said: Any) -> str:
     """The file of the app ``shop``, behind ``port``."""
     command = [sys.executable, "-I", "-S", "-c", code, "shop", version]
-    strategy = {**UNHURRIED, "drain_s": 0.3, **said.pop("strategy", {})}
+    strategy = {**UNHURRIED, "drain_s": 1.0, **said.pop("strategy", {})}
     ports = [{"name": "web", "port": port, **said.pop("with_port", {})}]
     spec = {"version": 1, "name": "shop", "node": "n1", "command": command, "ports": ports}
     health = {"health": {"tcp": {"port": "web", **HEALTH}}}

@@ -49,7 +49,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[3]))) as server:
 """
 # Git is asked often enough, and not all the time: each time costs several processes.
 CALM_POLL = {"interval_s": 0.5, "backoff_base_s": 0.1, "backoff_max_s": 0.4}
-QUICK = {"min_healthy_time_s": 0.8, "healthy_deadline_s": 2.5, "progress_deadline_s": 5.0}
+QUICK = {"min_healthy_time_s": 0.8, "healthy_deadline_s": 4.0, "progress_deadline_s": 8.0}
 HEALTH = {"interval_s": 0.1, "timeout_s": 0.1, "failures": 2}
 
 
