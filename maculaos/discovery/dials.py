@@ -68,11 +68,6 @@ class Dials:
         attempt = self._attempts.get(address)
         return attempt.phase if attempt else None
 
-    def sole_dialling(self) -> str | None:
-        """The one address being dialled; ``None`` if there is none or more than one."""
-        dialling = [a.address for a in self._attempts.values() if a.phase is Phase.DIALLING]
-        return dialling[0] if len(dialling) == 1 else None
-
     def want(self, address: str, due: float) -> None:
         """Dial ``address`` at ``due``, or when it is due already if that is sooner."""
         attempt = self._attempts.get(address)

@@ -26,8 +26,7 @@ class Introduction:
     # What the peer advertises in its handshake.
     addresses: tuple[str, ...]
     is_outbound: bool
-    # What this node dialled to get the link; where it is not said, the node finds out, at worst
-    # by dialling once more.
+    # What this node dialled to get the link; None if the peer dialled.
     dialled: str | None = None
     # A number that the peer draws at every start; 0 if it did not say.
     life: int = 0

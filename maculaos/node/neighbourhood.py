@@ -89,7 +89,7 @@ class Neighbourhood:
         self._dialler.link_lost(link, now, is_lost=is_lost)
         if not len(self._links):
             self._dialler.alone(now)
-        self._ask(self.topology.link_down(link.peer.node_id, now))
+        self._ask(self.topology.link_down(link.peer.node_id, now, is_lost=is_lost))
 
     def dial_failed(self, address: str, now: float) -> tuple[NodeId, ...]:
         """A dial came to nothing; who is out of reach by that."""

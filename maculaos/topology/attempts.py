@@ -62,6 +62,17 @@ class Attempts:
         wait_s = self._settings.retry_ceiling_s(count - 1) * self._rng.uniform(0.5, 1.0)
         self._failures[node_id] = _Failure(count, now + wait_s)
 
+    def linked(self, node_id: NodeId) -> int:
+        """A link is up: nothing is under way; how many failures in a row led to it."""
+        failure = self._failures.get(node_id)
+        self.forget(node_id)
+        return failure.count if failure else 0
+
+    def fail_again(self, node_id: NodeId, before: int, now: float) -> None:
+        """A link that came after ``before`` failures did not last: that is one more."""
+        self._failures[node_id] = _Failure(before, now)
+        self.fail(node_id, now)
+
     def forget(self, node_id: NodeId) -> None:
         """There is a link to that node, or it is wanted no more."""
         self._under_way.pop(node_id, None)

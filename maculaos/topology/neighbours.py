@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maculaos.identity import NodeId
 from maculaos.topology.attempts import Attempts
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     import random
 
     from maculaos.topology.settings import TopologySettings
+
+
+# A link that lasted this long was a good one: after its loss it is dialled at once.
+STABLE_AFTER_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ class _Link:
     is_outbound: bool
     # Since when this node does not want it; None while it does.
     unwanted_since: float | None
+    since: float
+    # Dials in a row that failed before it.
+    failures: int
     is_spared: bool = False
 
 
@@ -122,14 +129,22 @@ class Neighbours:
 
     def link_up(self, node_id: NodeId, now: float, *, is_outbound: bool) -> list[Request]:
         """The one link to that node is up, or was replaced by another."""
-        self._attempts.forget(node_id)
-        self._links[node_id] = _Link(is_outbound, None if node_id in self._wanted else now)
+        failures = self._attempts.linked(node_id)
+        unwanted_since = None if node_id in self._wanted else now
+        self._links[node_id] = _Link(is_outbound, unwanted_since, now, failures)
         return self._changed(now)
 
-    def link_down(self, node_id: NodeId, now: float) -> list[Request]:
-        """The link to that node is gone, whoever closed it."""
-        if self._links.pop(node_id, None) is None:
+    def link_down(self, node_id: NodeId, now: float, *, is_lost: bool = False) -> list[Request]:
+        """The link to that node is gone, whoever closed it.
+
+        One that was lost soon after it came counts as a failed dial: else a node that takes every
+        link and drops it at once would be dialled without a pause.
+        """
+        link = self._links.pop(node_id, None)
+        if link is None:
             return []
+        if is_lost and now - link.since < STABLE_AFTER_S and node_id in self.rings:
+            self._attempts.fail_again(node_id, link.failures, now)
         return self._changed(now)
 
     def unreachable(self, node_id: NodeId, now: float) -> list[Request]:

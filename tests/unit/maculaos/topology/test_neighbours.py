@@ -210,3 +210,18 @@ def test_node_itself_is_never_its_neighbour() -> None:
     assert run(one, 9.0) == []
     assert one.wanted == ()
     assert ME in one.rings
+
+
+def test_member_that_drops_every_link_at_once_is_dialled_ever_more_seldom() -> None:
+    other = NodeId(bytes([7]) * 32)
+    rng = random.Random(1)  # a seed replays the run
+    neighbours = Neighbours(NodeId(bytes(32)), "home", TopologySettings(), 10, rng)
+    neighbours.member_up(other, 0.0)
+    dials: list[float] = []
+    while (now := neighbours.next_deadline()) < 120.0:
+        if Want(other) in neighbours.advance(now):
+            dials.append(now)
+            neighbours.link_up(other, now, is_outbound=True)
+            neighbours.link_down(other, now, is_lost=True)
+    assert 4 <= len(dials) <= 12
+    assert dials[-1] - dials[-2] > 10.0
