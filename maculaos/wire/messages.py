@@ -12,6 +12,18 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
+from maculaos.wire.events import (
+    Delivery,
+    Events,
+    Interest,
+    InterestDigest,
+    InterestWanted,
+    Post,
+    Receipt,
+    Taken,
+    Unwatch,
+    Watch,
+)
 from maculaos.wire.frames import Frame, FrameError, encode_frame
 from maculaos.wire.registry import IDEMPOTENT, ErrorCode, MessageType
 from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Stored, Values
@@ -145,6 +157,11 @@ class RpcCall(Struct, frozen=True, array_like=True):
     deadline_ms: int
     caller: bytes
     payload: Raw
+    # See ``Choice`` and ``Answering``.
+    choice: int = 0
+    answering: int = 0
+    # Of a stream: so many results may be sent before RPC_CREDIT.
+    credit: int = 0
 
 
 class RpcResult(Struct, frozen=True, array_like=True):
@@ -152,6 +169,8 @@ class RpcResult(Struct, frozen=True, array_like=True):
 
     call: int
     payload: Raw
+    # Further results follow; only to a call that wants a stream.
+    more: bool = False
 
 
 class RpcError(Struct, frozen=True, array_like=True):
@@ -174,6 +193,19 @@ class RpcUnregister(Struct, frozen=True, array_like=True):
     methods: tuple[str, ...]
 
 
+class RpcCancel(Struct, frozen=True, array_like=True):
+    """The caller no longer wants the result of the call of that number."""
+
+    call: int
+
+
+class RpcCredit(Struct, frozen=True, array_like=True):
+    """So many results more may be sent in the stream of that call."""
+
+    call: int
+    credit: int
+
+
 class Error(Struct, frozen=True, array_like=True):
     """The last frame on that stream was refused."""
 
@@ -193,7 +225,9 @@ class Close(Struct, frozen=True, array_like=True):
 Message: TypeAlias = (
     Handshake | HandshakeAck | Heartbeat | Ping | Pong | PingRequest | Nack | Digest
     | Publish | Subscribe | Unsubscribe | Event
-    | RpcCall | RpcResult | RpcError | RpcRegister | RpcUnregister
+    | Post | Watch | Unwatch | Delivery | Taken | Events | Receipt
+    | Interest | InterestDigest | InterestWanted
+    | RpcCall | RpcResult | RpcError | RpcRegister | RpcUnregister | RpcCancel | RpcCredit
     | FindNode | Nodes | FindValue | Values | Store | Stored | Routed
     | Error | Close
 )  # fmt: skip
@@ -211,11 +245,23 @@ _BODIES: Final[dict[MessageType, type[Message]]] = {
     MessageType.SUBSCRIBE: Subscribe,
     MessageType.UNSUBSCRIBE: Unsubscribe,
     MessageType.EVENT: Event,
+    MessageType.POST: Post,
+    MessageType.WATCH: Watch,
+    MessageType.UNWATCH: Unwatch,
+    MessageType.DELIVERY: Delivery,
+    MessageType.TAKEN: Taken,
+    MessageType.EVENTS: Events,
+    MessageType.RECEIPT: Receipt,
+    MessageType.INTEREST: Interest,
+    MessageType.INTEREST_DIGEST: InterestDigest,
+    MessageType.INTEREST_WANTED: InterestWanted,
     MessageType.RPC_CALL: RpcCall,
     MessageType.RPC_RESULT: RpcResult,
     MessageType.RPC_ERROR: RpcError,
     MessageType.RPC_REGISTER: RpcRegister,
     MessageType.RPC_UNREGISTER: RpcUnregister,
+    MessageType.RPC_CANCEL: RpcCancel,
+    MessageType.RPC_CREDIT: RpcCredit,
     MessageType.FIND_NODE: FindNode,
     MessageType.NODES: Nodes,
     MessageType.FIND_VALUE: FindValue,

@@ -22,11 +22,23 @@ class MessageType(IntEnum):
     SUBSCRIBE = 0x11
     UNSUBSCRIBE = 0x12
     EVENT = 0x13
+    POST = 0x14
+    WATCH = 0x15
+    UNWATCH = 0x16
+    DELIVERY = 0x17
+    TAKEN = 0x18
+    EVENTS = 0x19
+    RECEIPT = 0x1A
+    INTEREST = 0x1B
+    INTEREST_DIGEST = 0x1C
+    INTEREST_WANTED = 0x1D
     RPC_CALL = 0x20
     RPC_RESULT = 0x21
     RPC_ERROR = 0x22
     RPC_REGISTER = 0x23
     RPC_UNREGISTER = 0x24
+    RPC_CANCEL = 0x25
+    RPC_CREDIT = 0x26
     FIND_NODE = 0x30
     NODES = 0x31
     FIND_VALUE = 0x32
@@ -103,3 +115,37 @@ class RpcErrorCode(IntEnum):
     PROVIDER_LOST = 0x04
     OVERLOADED = 0x05
     INVALID_REQUEST = 0x06
+    CANCELLED = 0x07
+    NOT_DELIVERED = 0x08
+
+
+class Policy(IntEnum):
+    """What gives way when a subscription's queue is full."""
+
+    # An acknowledged event is not taken, and offered again; any other one is dropped.
+    BLOCK = 0
+    DROP_OLDEST = 1
+    DROP_NEWEST = 2
+    # The subscription ends with an error.
+    DISCONNECT = 3
+
+
+class Choice(IntEnum):
+    """Which of several providers of a method is called."""
+
+    # This node's own clients first, then neighbours, then others; each in turn.
+    NEAREST = 0
+    ROUND_ROBIN = 1
+    RANDOM = 2
+    # The one that the fewest calls of this node wait for.
+    LEAST_PENDING = 3
+
+
+class Answering(IntEnum):
+    """What a caller wants back."""
+
+    ONE = 0
+    # A cast: nothing, not even an error.
+    NONE = 1
+    # Any number of results, each but the last with ``more``.
+    STREAM = 2

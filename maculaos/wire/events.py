@@ -1,0 +1,174 @@
+"""Bodies of publish/subscribe: what clients ask, what travels between nodes, and interest.
+
+They follow the rules of ``messages``: MessagePack arrays whose fields are only ever appended.
+Events travel in runs: payloads of one topic and one publisher, one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw, Struct
+
+from maculaos.wire.registry import DEFAULT_PRIORITY
+
+# So many bytes of a node id name a target: members with equal ones are told apart by the whole.
+TARGET_SIZE: Final = 8
+
+
+class Post(Struct, frozen=True, array_like=True):
+    """A client asks its node to publish these, in this order, to one topic."""
+
+    # Answered by RPC_RESULT (how many nodes have subscribers, and how many of them confirmed)
+    # or RPC_ERROR. 0: no answer is wanted.
+    request: int
+    topic: str
+    payloads: tuple[Raw, ...]
+    # Answer only when every subscriber has taken them, or with what is in the way.
+    acknowledge: bool = False
+    # Kept for whoever subscribes within so many milliseconds; 0: not kept.
+    retain_ms: int = 0
+    # 0 (urgent) to 3 (low).
+    priority: int = DEFAULT_PRIORITY
+    # Worthless after so many milliseconds; 0: never.
+    ttl_ms: int = 0
+    # Not delivered: every node on the way says when it had it.
+    is_trace: bool = False
+
+
+class Watch(Struct, frozen=True, array_like=True):
+    """A client wants events; answered by RPC_RESULT or RPC_ERROR of that request number."""
+
+    request: int
+    # Chosen by the client, for this connection.
+    subscription: int
+    # A topic, or a pattern with ``*`` (one segment) and a last ``**`` (the rest).
+    pattern: str
+    # How many events it may be sent before it says TAKEN.
+    credit: int
+    # Subscribers of one group share events: each goes to one of them.
+    group: str = ""
+    # How many events may wait in the node beyond that, and what gives way then: see ``Policy``.
+    queue: int = 1000
+    policy: int = 0
+
+
+class Unwatch(Struct, frozen=True, array_like=True):
+    """A client wants the events of that subscription no more."""
+
+    subscription: int
+
+
+class Delivery(Struct, frozen=True, array_like=True):
+    """Events for subscriptions of a client."""
+
+    # The client says TAKEN of this number once its program is through with them; 0: it need not.
+    number: int
+    subscriptions: tuple[int, ...]
+    topic: str
+    publisher: bytes
+    # Of the first payload; the others follow one by one.
+    sequence: int
+    payloads: tuple[Raw, ...]
+    # Published before this subscription was there.
+    is_retained: bool = False
+    # So many milliseconds are left to them; 0: for ever.
+    ttl_ms: int = 0
+
+
+class Taken(Struct, frozen=True, array_like=True):
+    """A client's program is through with events."""
+
+    subscription: int
+    # So many events more may be sent for that subscription.
+    credit: int
+    # The numbers of deliveries of which every event was taken.
+    deliveries: tuple[int, ...] = ()
+
+
+class Hop(Struct, frozen=True, array_like=True):
+    """Where a traced event was, and when: microseconds since the epoch, by that node's clock."""
+
+    node: bytes
+    at_us: int
+
+
+class Events(Struct, frozen=True, array_like=True):
+    """Published events of one topic on their way to subscribers, between nodes."""
+
+    topic: str
+    publisher: bytes
+    # Of the first payload; the others follow one by one.
+    sequence: int
+    payloads: tuple[Raw, ...]
+    # Whom they are for: node ids, the first 8 bytes of each. Empty: for who gets them.
+    targets: bytes = b""
+    # So many more links they may travel.
+    hops: int = 0
+    # Every target says RECEIPT to the publisher.
+    acknowledge: bool = False
+    # The shared subscription that this copy is for, if it is for one.
+    group: str = ""
+    priority: int = DEFAULT_PRIORITY
+    ttl_ms: int = 0
+    is_retained: bool = False
+    # Not empty: a trace; every node adds itself.
+    trace: tuple[Hop, ...] = ()
+    # Of the publisher, if it signs; see ``wire.signatures``.
+    public_key: bytes = b""
+    signature: bytes = b""
+
+
+class Receipt(Struct, frozen=True, array_like=True):
+    """A target to the publisher: these runs were taken by every subscriber there, or refused."""
+
+    # The sequence numbers of runs, each of its first payload.
+    sequences: tuple[int, ...]
+    # 0, or why not (``RpcErrorCode``).
+    code: int = 0
+    detail: str = ""
+    trace: tuple[Hop, ...] = ()
+    # The group whose copy is meant.
+    group: str = ""
+
+
+class Wish(Struct, frozen=True, array_like=True):
+    """Somebody on a node wants events of that pattern, shared within ``group`` if it has one."""
+
+    pattern: str
+    group: str = ""
+
+
+class Interest(Struct, frozen=True, array_like=True):
+    """What the clients of one node want, flooded over links: link state (RFC 2328, 13).
+
+    A change of version ``n`` applies to version ``n - 1``; with ``is_whole`` it replaces all.
+    """
+
+    node: bytes
+    # Drawn at every start of that node, rising.
+    life: int
+    version: int
+    added: tuple[Wish, ...]
+    removed: tuple[Wish, ...] = ()
+    is_whole: bool = False
+
+
+class InterestState(Struct, frozen=True, array_like=True):
+    """Which version of whose interest the sender has."""
+
+    node: bytes
+    life: int
+    version: int
+
+
+class InterestDigest(Struct, frozen=True, array_like=True):
+    """What the sender knows of interest, said when a link is up and now and then afterwards."""
+
+    states: tuple[InterestState, ...]
+
+
+class InterestWanted(Struct, frozen=True, array_like=True):
+    """The sender misses the whole interest of these nodes."""
+
+    nodes: tuple[bytes, ...]
