@@ -30,10 +30,10 @@ PYTHONS = maculaos reconciler jails build overlays examples benchmarks tests
 LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --quiet $(LOCK_ARGS)
 
-.PHONY: help up up-check down test check format simulate bench image installer boot test-vm lock clean
+.PHONY: help up up-check down test check format simulate bench bench-peers image installer boot test-vm lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 up: .venv/installed ## set up and run a mesh of three nodes converged from Git (RUNTIME=process); Ctrl-C ends it
 	@exec env PYTHONPATH=examples .venv/bin/python -m demo up --runtime $(RUNTIME)
@@ -59,8 +59,11 @@ simulate: .venv/installed ## run N nodes in virtual time (N=25 SEED=1 SCENARIO=c
 	@exec env PYTHONPATH=tests .venv/bin/python -m simulation --nodes $(N) --seed $(SEED) \
 		--scenario "$(SCENARIO)" $(SIMULATE_ARGS)
 
-bench: .venv/installed ## measure the reconciler beside ansible-pull (BENCH_ARGS="--runs 5"); docs/performance.md
+bench: .venv/installed ## measure, beside others where they are installed (BENCH_ARGS="messaging --runs 5")
 	@exec env PYTHONPATH=benchmarks:tests .venv/bin/python -m bench $(BENCH_ARGS)
+
+bench-peers: ## install what `make bench` measures beside us: nats-server, mosquitto, and clients in var/peers
+	@sh benchmarks/peers/install.sh
 
 image: .venv/installed ## build the appliance image (RELEASE= ARCH= SETS= BASE=pkgbase PKGS= OUT= KEY=; docs/image.md)
 	@exec env PYTHONPATH=build .venv/bin/python -m imagebuilder build --release "$(RELEASE)" \

@@ -6,9 +6,11 @@ What may stand in it, ``maculaos.settings`` says; how YAML is read, ``maculaos.d
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from maculaos.addresses import InvalidAddress
+from maculaos.addresses import InvalidAddress, parse_address
 from maculaos.documents import MAX_SIZE, Document, InvalidDocument, read_document
 from maculaos.errors import UsageError
 from maculaos.settings import NodeSettings
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from maculaos.settings import ListenSettings
+
 # What a running node can change; everything else is fixed when it starts.
-_RELOADABLE = frozenset({"peers"})
+_RELOADABLE = frozenset({"peers", "listen.address", "listen.port", "listen.advertise"})
 
 
 def read_settings(path: Path) -> NodeSettings:
@@ -51,8 +55,21 @@ def read_settings(path: Path) -> NodeSettings:
 
 
 def fixed_changes(running: NodeSettings, wanted: NodeSettings) -> tuple[str, ...]:
-    """The settings that differ and cannot change while the node runs, such as ``listen.port``."""
+    """The settings that differ and cannot change while the node runs, such as ``limits.links``."""
     return tuple(name for name in _differences(running, wanted) if name not in _RELOADABLE)
+
+
+def check_dialable(listen: ListenSettings) -> None:
+    """Raise ``UsageError`` for a node that would tell others to dial no address at all."""
+    for address in listen.advertised:
+        host = parse_address(address).host
+        if ":" in host or host[-1].isdigit():
+            with suppress(ValueError):
+                if ip_address(host).is_unspecified:
+                    raise UsageError(
+                        f"other nodes cannot dial {address}",
+                        "name in listen.advertise where they reach this node",
+                    )
 
 
 def _differences(running: Any, wanted: Any, prefix: str = "") -> Iterator[str]:

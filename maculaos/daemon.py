@@ -12,13 +12,13 @@ import math
 import random
 import signal
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from maculaos import __version__
-from maculaos.addresses import parse_address
-from maculaos.configuration import fixed_changes, read_settings
+from maculaos.configuration import check_dialable, fixed_changes, read_settings
 from maculaos.control import ControlSocket
+from maculaos.control.pace import Pace
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
 from maculaos.discovery.dht import DhtRecords
@@ -40,10 +40,13 @@ from maculaos.kademlia.record import Kind
 from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
 from maculaos.quic.endpoint import DialFailed, Endpoint
+from maculaos.quic.facts import facts_of
 from maculaos.security.certificates import written_moment
 from maculaos.security.events import RealmEventSeal
+from maculaos.security.letters import RealmLetterSeal
 from maculaos.security.records import RecordSeal
 from maculaos.security.rotation import LiveCredentials
+from maculaos.whereabouts import Whereabouts
 from maculaos.wire.frames import FrameError
 from maculaos.wire.messages import HandshakeAck, RpcCall, RpcError, RpcResult
 from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
@@ -51,14 +54,14 @@ from maculaos.wire.values import Value, decode_value, encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
+    from maculaos.control.inside import Inside, Program
     from maculaos.host.clock import Clock
     from maculaos.host.entropy import Entropy
     from maculaos.identity import Identity
     from maculaos.quic.link import Link
     from maculaos.security.credentials import Credentials
-    from maculaos.settings import ListenSettings
+    from maculaos.settings import NodeSettings
     from maculaos.wire.messages import Message
 
 SOFTWARE: Final = f"maculaos/{__version__}"
@@ -77,17 +80,21 @@ _RECHECK_S: Final = 60.0
 class Daemon:
     """One running node; make it, then ``await run()``."""
 
-    def __init__(self, path: Path, logbook: Logbook, clock: Clock, entropy: Entropy) -> None:
-        """Read the configuration at ``path``; raises ``UsageError`` or ``InvalidDocument``."""
-        self._path = path
+    def __init__(
+        self, source: Path | NodeSettings, logbook: Logbook, clock: Clock, entropy: Entropy
+    ) -> None:
+        """Read the configuration, if it is a file; raises ``UsageError`` or ``InvalidDocument``."""
+        self._path = source if isinstance(source, Path) else None
         self._log = logbook
         self._clock = clock
         # For jitter and shuffles; nothing secret is drawn from it.
         self._rng = random.Random(entropy.draw(32))  # noqa: S311
-        self._settings = read_settings(path)
+        self._settings = read_settings(source) if isinstance(source, Path) else source
         self._links: dict[int, Link] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._sends_dropped = 0
+        #: Set while the node is up.
+        self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._timer_moved = asyncio.Event()
         self._deadline = math.inf
@@ -103,16 +110,19 @@ class Daemon:
         self._endpoint: Endpoint
         self._control: ControlSocket
         self._tasks: asyncio.TaskGroup
+        self._pace: Pace
+        self._whereabouts: Whereabouts
 
-    async def run(self) -> None:
-        """Run the node until a signal or a client stops it.
+    async def run(self, *, is_embedded: bool = False) -> None:
+        """Run the node until a signal, a client or ``stop`` ends it.
 
-        Raises ``UsageError`` for what keeps it from starting (credentials, port, socket), and
-        whatever a bug in the node raised.
+        One that is embedded leaves the signals of the process to its program. Raises
+        ``UsageError`` for what keeps it from starting (credentials, port, socket), and whatever a
+        bug in the node raised.
         """
         await self._open()
         try:
-            with self._signals():
+            with self._signals(is_embedded):
                 async with asyncio.TaskGroup() as self._tasks:
                     timers = [
                         self._tasks.create_task(each)
@@ -138,12 +148,13 @@ class Daemon:
         self._identity = credentials.identity
         # Before the port: "already running" says more than "port in use".
         check_path(settings.control_socket)
-        _check_listen(settings.listen)
+        check_dialable(settings.listen)
         refuse_if_running(settings.control_socket)
         self._seal = seal = RecordSeal(lambda: self._credentials.current, self._clock.now)
         self._notary = Notary(settings.realm, seal.credential, seal.sign, seal.verify)
         self._node = Node(self._identity, settings, self._notary, self._rng, now, SOFTWARE)
         self._node.seal_events(RealmEventSeal(lambda: self._credentials.current))
+        self._node.seal_letters(RealmLetterSeal(lambda: self._credentials.current))
         self._node.set_wall_clock(self._clock.now(), now)
         self._discovery = Discovery(self._surroundings(), self, self._log)
         self._endpoint = await Endpoint.open(settings, credentials, self, self._clock)
@@ -154,6 +165,10 @@ class Daemon:
         except BaseException:
             await self._endpoint.close("the node could not start")
             raise
+        self._pace = Pace(settings.limits.link_queue_bytes, self._control.find)
+        self._whereabouts = Whereabouts(
+            settings, self._endpoint, self._discovery, self._tell_addresses, self._log
+        )
 
     def _surroundings(self) -> Surroundings:
         self._records = DhtRecords(self._search, self._say)
@@ -184,7 +199,9 @@ class Daemon:
             address=self._endpoint.address,
             control=self._settings.control_socket,
         )
+        self.ready.set()
         await self._stopping.wait()
+        self.ready.clear()
         if self._failure is None:
             await self._leave()
 
@@ -201,6 +218,7 @@ class Daemon:
         self._carry_out(last)
 
     async def _close(self) -> None:
+        self._pace.close()
         for closing in (self._control.close(), self._endpoint.close("the node stops")):
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_DEADLINE_S):
@@ -212,8 +230,19 @@ class Daemon:
             self._log.note("stopping", reason=why)
             self._stopping.set()
 
+    def enter(self, program: Program, name: str) -> tuple[HandshakeAck, int, Inside]:
+        """Let a program of this process in while ``ready``; see ``ControlSocket.enter_inside``."""
+        return self._control.ack, *self._control.enter_inside(program, name)
+
+    def leave(self, client: int) -> None:
+        """A program of this process goes."""
+        self._control.leave_inside(client, "the program left")
+
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, is_embedded: bool) -> Iterator[None]:
+        if is_embedded:
+            yield
+            return
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
@@ -248,7 +277,8 @@ class Daemon:
         """See ``LinkObserver.link_down``."""
         if self._links.pop(link.number, None) is not None:
             self._discovery.link_down(link.number)
-            is_lost = link.ended is None or not link.ended.is_spare
+            self._pace.forget(link)
+            is_lost = link.ended is None or link.ended.raises_doubt
             self._feed(lambda now: self._node.link_down(link.number, reason, now, is_lost=is_lost))
 
     def discovered(self, source: str, addresses: tuple[str, ...]) -> None:
@@ -268,6 +298,7 @@ class Daemon:
             self._answer(client, message)
         else:
             self._feed(lambda now: self._ask_node(client, message, now))
+            self._pace.spoke(client)
 
     def _ask_node(self, client: int, message: Message, now: float) -> list[Effect]:
         effects = self._node.receive_from_client(client, message, now)
@@ -350,7 +381,7 @@ class Daemon:
                 case SendToClient():
                     self._control.send(effect.client, effect.message)
                 case Dial():
-                    self._begin_dial(effect.address)
+                    self._begin_dial(effect)
                 case Note():
                     self._log.note(effect.event, **dict(effect.facts))
                 case RecordsFound():
@@ -360,7 +391,11 @@ class Daemon:
 
     def _send(self, effect: Send) -> None:
         link = self._links.get(effect.link)
-        if link is None or _queued(link, effect):
+        if link is None:
+            return
+        if _queued(link, effect):
+            if link.queued_bytes > self._pace.full_bytes:
+                self._pace.crowd(link)
             return
         self._sends_dropped += 1
         if effect.stream is StreamClass.CONTROL:
@@ -373,24 +408,28 @@ class Daemon:
         elif (link := self._links.get(effect.link)) is not None:
             link.close(effect.code, effect.reason)
 
-    def _begin_dial(self, address: str) -> None:
+    def _begin_dial(self, wanted: Dial) -> None:
+        address = wanted.address
         if len(self._dials) >= self._settings.limits.pending_handshakes:
             reason = "too many dials at once"
-            self._feed(lambda now: self._node.dial_failed(address, reason, now))
+            self._feed(lambda now: self._node.dial_failed(address, reason, now, raises_doubt=False))
         elif not self._stopping.is_set():
-            dial = self._tasks.create_task(self._dial(address))
+            dial = self._tasks.create_task(self._dial(wanted))
             self._dials.add(dial)
             dial.add_done_callback(self._dials.discard)
 
-    async def _dial(self, address: str) -> None:
+    async def _dial(self, wanted: Dial) -> None:
+        address = wanted.address
         try:
-            await self._endpoint.dial(address)
+            await self._endpoint.dial(address, wanted.first_words)
         except DialFailed as error:
-            reason = str(error)
+            reason, doubts = str(error), error.raises_doubt
             if error.is_self:
                 self._feed(lambda now: self._node.dialled_self(address, now))
             else:
-                self._feed(lambda now: self._node.dial_failed(address, reason, now))
+                self._feed(
+                    lambda now: self._node.dial_failed(address, reason, now, raises_doubt=doubts)
+                )
 
     # What the daemon answers itself.
 
@@ -413,6 +452,7 @@ class Daemon:
                 "handshakes_refused": dict(self._endpoint.refused),
                 "send_errors": dict(self._endpoint.send_errors),
                 "not_carried": dict(self._endpoint.counts),
+                "links": [facts_of(link) for link in self._links.values()],
             }
         return SendToClient(effect.client, RpcResult(effect.message.call, encode_value(stats)))
 
@@ -425,13 +465,9 @@ class Daemon:
         return None
 
     def _describe_discovery(self) -> list[Value]:
-        static: Value = {
-            "source": "static",
-            "state": "on",
-            "addresses": list(self._settings.peers),
-            "last_result_s": None,
-            "error": None,
-        }
+        nothing: dict[str, Value] = {"last_result_s": None, "error": None}
+        named: list[Value] = list(self._settings.peers)
+        static: Value = {"source": "static", "state": "on", "addresses": named, **nothing}
         return [static, *self._discovery.describe()]
 
     def reload(self) -> tuple[str, ...]:
@@ -440,38 +476,32 @@ class Daemon:
         Raises ``UsageError`` or ``InvalidDocument``, and changes nothing then: for a file that
         is wrong, and for a setting or a key that a running node cannot change.
         """
+        if self._path is None:
+            raise UsageError("this node was not started from a file", "start it from one")
         wanted = read_settings(self._path)
         fixed = fixed_changes(self._settings, wanted)
         if fixed:
             what = f"{', '.join(fixed)} cannot change while the node runs"
             raise UsageError(what, f"restart the node to change {fixed[0]}")
+        check_dialable(wanted.listen)
         held = self._credentials.current
         renewed = self._credentials.reload(self._clock.now())
         self._settings = wanted
         if (renewed.certificate, renewed.revoked) != (held.certificate, held.revoked):
             self._adopt(renewed)
         self._feed(lambda now: self._node.set_peers(wanted.peers, now))
+        self._tasks.create_task(self._whereabouts.follow(wanted))
         self._log.note("reloaded", peers=",".join(wanted.peers) or "none")
         return wanted.peers
+
+    def _tell_addresses(self, addresses: tuple[str, ...]) -> None:
+        self._feed(lambda now: self._node.set_addresses(addresses, now))
 
     def _reload_on_signal(self) -> None:
         try:
             self.reload()
         except MaculaError as error:
             self._log.note("reload_refused", Level.WARNING, error=error)
-
-
-def _check_listen(listen: ListenSettings) -> None:
-    """Raise ``UsageError`` for a node that would tell others to dial no address at all."""
-    for address in listen.advertised:
-        host = parse_address(address).host
-        if ":" in host or host[-1].isdigit():
-            with suppress(ValueError):
-                if ip_address(host).is_unspecified:
-                    raise UsageError(
-                        f"other nodes cannot dial {address}",
-                        "name in listen.advertise where they reach this node",
-                    )
 
 
 def _queued(link: Link, effect: Send) -> bool:

@@ -16,9 +16,14 @@ from maculaos.wire.registry import ErrorCode, StreamClass
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Open a link to whoever listens at ``address`` (``host:port``)."""
+    """Open a link to whoever listens at ``address`` (``host:port``).
+
+    ``first_words`` are said right behind the greeting, with the first datagram where a ticket
+    allows it: only what may be heard twice.
+    """
 
     address: str
+    first_words: tuple[Message, ...] = ()
 
 
 class Carriage(Enum):

@@ -13,6 +13,7 @@ from maculaos.node import Introduction, Node
 from maculaos.settings import EventSettings, LimitSettings
 from maculaos.wire.messages import Message, RpcCall, RpcResult
 from maculaos.wire.values import Value, decode_value, encode_value
+from simulation.hosts import LetterSealOf
 from simulation.world import REALM, notary_of, settings_for
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def make_node(
     settings = settings_for(name, ADDRESS[name], peers)
     settings = replace(settings, limits=limits or LimitSettings(), events=events or EventSettings())
     rng = random.Random(3)  # a seed replays the run
-    return Node(identity(name), settings, notary_of(identity(name)), rng, 0.0, "test 1.0")
+    node = Node(identity(name), settings, notary_of(identity(name)), rng, 0.0, "test 1.0")
+    node.seal_letters(LetterSealOf(identity(name)))
+    return node
 
 
 def linked_node(*peers: str, events: EventSettings | None = None, **limits: int) -> Node:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import links, mesh, reconciler, simulation
+from bench import links, mesh, messaging, reconciler, simulation
 from bench.figures import keep, show
 
 SUITES = {
     "links": links.figures,
     "mesh": mesh.figures,
+    "messaging": messaging.figures,
     "reconciler": reconciler.figures,
     "simulation": simulation.figures,
     "simulation-full": simulation.full_figures,

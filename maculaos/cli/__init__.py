@@ -11,7 +11,19 @@ from typing import Final
 
 import typer
 
-from maculaos.cli import cert, discovery, mesh, node, realm, topology
+from maculaos.cli import (
+    calls,
+    cert,
+    discovery,
+    events,
+    loadtest,
+    mesh,
+    node,
+    realm,
+    top,
+    topology,
+    trace,
+)
 from maculaos.client import CallFailed, NodeUnreachable
 from maculaos.documents import InvalidDocument
 from maculaos.errors import MaculaError, UsageError
@@ -39,8 +51,13 @@ app.add_typer(realm.app, name="realm")
 app.add_typer(cert.app, name="cert")
 node.add_to(app)
 mesh.add_to(app)
+events.add_to(app)
+calls.add_to(app)
 topology.add_to(app)
 discovery.add_to(app)
+top.add_to(app)
+trace.add_to(app)
+loadtest.add_to(app)
 
 
 def main() -> None:

@@ -15,13 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from maculaos import __version__
-from maculaos.client import Event, Mesh, Value, connect
-from maculaos.errors import MaculaError, UsageError
+from maculaos.client import connect
+from maculaos.errors import UsageError
 from maculaos.host.clock import SystemClock
-from maculaos.host.commands import SystemRunner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from maculaos.client import Mesh, Value
 
 T = TypeVar("T")
 _SOCKET_VARIABLE = "MACULA_SOCKET"
@@ -45,7 +46,7 @@ TimeoutOption = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     verbs: tuple[Callable[..., None], ...] = (
-        join, members, find, publish, subscribe, register, call, stats, ping, version, reload,
+        join, members, find, stats, ping, version, reload,
     )  # fmt: skip
     for verb in verbs:
         app.command()(verb)
@@ -57,7 +58,7 @@ def join(
 ) -> None:
     """Let the node dial ADDRESS and join the mesh there."""
     ask(socket, lambda mesh: mesh.join(address))
-    _tell(f"the node dials {address}; see: macula members")
+    tell(f"the node dials {address}; see: macula members")
 
 
 def members(socket: SocketOption = None, as_json: JsonOption = False) -> None:
@@ -105,7 +106,7 @@ def find(
         _show(table)
     ending = "" if found.get("complete") else "; there may be more"
     hops, asked = found.get("hops"), found.get("asked")
-    _tell(f"{len(nodes)} found: {hops} hops, {asked} nodes asked{ending}")
+    tell(f"{len(nodes)} found: {hops} hops, {asked} nodes asked{ending}")
 
 
 def stats(socket: SocketOption = None, as_json: JsonOption = False) -> None:
@@ -116,7 +117,7 @@ def stats(socket: SocketOption = None, as_json: JsonOption = False) -> None:
 def reload(socket: SocketOption = None) -> None:
     """Let the node read its configuration again; only its peers may have changed."""
     answer = ask(socket, lambda mesh: mesh.reload())
-    _tell(f"reloaded; peers: {', '.join(answer.get('peers', ())) or 'none'}")
+    tell(f"reloaded; peers: {', '.join(answer.get('peers', ())) or 'none'}")
 
 
 def version(socket: SocketOption = None, as_json: JsonOption = False) -> None:
@@ -143,119 +144,6 @@ def ping(socket: SocketOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"{name} answered in {rtt_ms:.1f} ms")
 
 
-def publish(
-    topic: Annotated[str, typer.Argument(help="The topic, such as room.temperature.")],
-    value: Annotated[str | None, typer.Argument(help="JSON if it parses, else text.")] = None,
-    from_stdin: Annotated[
-        bool, typer.Option("--bytes", help="Publish the bytes of standard input.")
-    ] = False,
-    socket: SocketOption = None,
-) -> None:
-    """Publish VALUE to everyone who subscribes to TOPIC."""
-    if from_stdin == (value is not None):
-        raise UsageError("publish takes a VALUE or --bytes", "give exactly one of them")
-    payload = _parse(value) if value is not None else sys.stdin.buffer.read()
-    ask(socket, lambda mesh: mesh.publish(topic, payload))
-
-
-def subscribe(
-    topics: Annotated[list[str], typer.Argument(help="One topic or more.")],
-    count: Annotated[int | None, typer.Option(min=1, help="End after that many events.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="End after that many seconds.")
-    ] = None,
-    wait: PatienceOption = 0.0,
-    socket: SocketOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the events of TOPICS, one on a line, as they come."""
-    missing = ask(socket, lambda mesh: _print_events(mesh, topics, count, timeout, as_json), wait)
-    if missing:
-        raise MaculaError(f"{missing} of {count} events did not come within {timeout:g} s")
-
-
-async def _print_events(
-    mesh: Mesh, topics: list[str], count: int | None, limit_s: float | None, as_json: bool
-) -> int:
-    """Print events; return how many are missing at the end of the time."""
-    left = count
-    async with mesh.subscribe(*topics) as events:
-        await mesh.ping()
-        _tell(f"subscribed to {', '.join(topics)} at {mesh.node_name}")
-        try:
-            async with asyncio.timeout(limit_s):
-                async for event in events:
-                    typer.echo(_event_line(event, as_json))
-                    left = None if left is None else left - 1
-                    if left == 0:
-                        break
-        except TimeoutError:
-            return left or 0
-    return 0
-
-
-def register(  # noqa: PLR0913  # typer takes one parameter per option
-    method: Annotated[str, typer.Argument(help="The method, such as math.add.")],
-    command: Annotated[
-        list[str] | None, typer.Argument(help="With --exec: -- PROGRAM ARGUMENT...")
-    ] = None,
-    reply: Annotated[str | None, typer.Option(help="Answer every call with this value.")] = None,
-    echo: Annotated[bool, typer.Option("--echo", help="Answer with the value given.")] = False,
-    run: Annotated[
-        bool, typer.Option("--exec", help="Run PROGRAM: value as JSON in, result as JSON out.")
-    ] = False,
-    wait: PatienceOption = 0.0,
-    socket: SocketOption = None,
-) -> None:
-    """Answer calls of METHOD until interrupted."""
-    if (reply is not None) + echo + run != 1 or run != bool(command):
-        raise UsageError(
-            "register takes one of --reply VALUE, --echo, --exec",
-            "for example: macula register math.add --exec -- python3 add.py",
-        )
-    answer = _parse(reply) if reply is not None else None
-    program = tuple(command or ())
-
-    async def handle(value: Value) -> Value:
-        if run:
-            return await asyncio.to_thread(_run_program, program, value)
-        return value if echo else answer
-
-    ask(socket, lambda mesh: _serve(mesh, method, handle), wait)
-
-
-async def _serve(mesh: Mesh, method: str, handle: Callable[[Value], Awaitable[Value]]) -> NoReturn:
-    async with mesh.register(method, handle):
-        _tell(f"answering {method} at {mesh.node_name}; Ctrl-C ends it")
-        raise await mesh.wait_lost()
-
-
-def _run_program(command: tuple[str, ...], value: Value) -> Value:
-    given = value if isinstance(value, bytes) else json.dumps(value).encode()
-    said = SystemRunner().run(*command, stdin=given)
-    try:
-        result: Value = json.loads(said)
-    except ValueError as error:
-        raise UsageError(f"{command[0]} did not print JSON", "print one JSON value") from error
-    return result
-
-
-def call(
-    method: Annotated[str, typer.Argument(help="The method to call.")],
-    value: Annotated[str | None, typer.Argument(help="JSON if it parses, else text.")] = None,
-    timeout: TimeoutOption = 5.0,
-    socket: SocketOption = None,
-) -> None:
-    """Call METHOD anywhere in the realm and print the result as JSON (bytes as they are)."""
-    given = None if value is None else _parse(value)
-    result = ask(socket, lambda mesh: mesh.call(method, given, timeout))
-    if isinstance(result, bytes):
-        sys.stdout.buffer.write(result)
-        sys.stdout.buffer.flush()
-    else:
-        print_json(result)
-
-
 def ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]], patience_s: float = 0.0) -> T:
     """Connect, do ``what``, disconnect."""
     if socket is None:
@@ -268,7 +156,7 @@ def ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]], patience_s: f
     return asyncio.run(run())
 
 
-def _parse(text: str) -> Value:
+def parse_value(text: str) -> Value:
     """JSON if it is JSON, else the text itself; so ``21.5`` is a number and ``warm`` is text."""
     try:
         value: Value = json.loads(text, parse_constant=_refuse_constant)
@@ -281,11 +169,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _event_line(event: Event, as_json: bool) -> str:
-    if as_json:
-        said = {"topic": event.topic, "publisher": event.publisher, "payload": event.payload}
-        return json.dumps(said, default=_bytes_as_json)
-    return f"{event.topic} {json.dumps(event.payload, default=_bytes_as_json)}"
+def json_line(value: object) -> str:
+    """``value`` as JSON on one line; bytes as base64."""
+    return json.dumps(value, default=_bytes_as_json)
 
 
 def _bytes_as_json(value: object) -> dict[str, str]:
@@ -330,5 +216,6 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Say something to people; data goes to standard output."""
     typer.echo(text, err=True)

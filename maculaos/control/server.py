@@ -1,8 +1,8 @@
 """Clients of the control socket: handshake, frames in, frames out, and the bounds of each.
 
-A client that does not read loses events first (dropped and counted: publish/subscribe promises
-no more), and is disconnected when an answer does not fit either. A client that breaks the
-protocol is told why, once, and disconnected.
+A client that does not read loses events that it need not confirm first (dropped and counted), and
+is disconnected when anything else does not fit either. A client that breaks the protocol is told
+why, once, and disconnected. What is said to one client in one turn of the loop is written at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from maculaos.control import socket_file
+from maculaos.control.inside import Inside
+from maculaos.wire.events import Delivery, Post, Taken, Unwatch, Watch
 from maculaos.wire.frames import MAX_PAYLOAD_SIZE, FrameError, FrameReader
 from maculaos.wire.messages import (
     Close,
@@ -20,6 +22,8 @@ from maculaos.wire.messages import (
     HandshakeAck,
     Publish,
     RpcCall,
+    RpcCancel,
+    RpcCredit,
     RpcError,
     RpcRegister,
     RpcResult,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from maculaos.control.inside import Program
     from maculaos.settings import LimitSettings
     from maculaos.wire.frames import Frame
     from maculaos.wire.messages import Message
@@ -48,9 +53,10 @@ MAX_GREETING_SIZE: Final = 16 * 1024
 # How long a client that we let go may take to read what is left for it.
 FLUSH_DEADLINE_S: Final = 1.0
 # What a client may say; everything else belongs on links between nodes.
-_FROM_CLIENTS: Final = (
-    Publish, Subscribe, Unsubscribe, RpcCall, RpcResult, RpcError, RpcRegister, RpcUnregister,
-)  # fmt: skip
+_FROM_CLIENTS: Final = frozenset({
+    Post, Watch, Unwatch, Taken, Publish, Subscribe, Unsubscribe,
+    RpcCall, RpcResult, RpcError, RpcRegister, RpcUnregister, RpcCancel, RpcCredit,
+})  # fmt: skip
 
 
 class ControlObserver(Protocol):
@@ -77,7 +83,7 @@ class ControlSocket:
         self.limits = limits
         self.ack = ack
         self.events_dropped = 0
-        self._clients: dict[int, _Client] = {}
+        self._clients: dict[int, _Client | Inside] = {}
         self._connected: set[_Client] = set()
         # Bytes of frames that clients have begun and not finished.
         self._unfinished_bytes = 0
@@ -118,6 +124,26 @@ class ControlSocket:
         if (found := self._clients.get(client)) is not None:
             found.end(Close(code, reason), reason)
 
+    def find(self, client: int) -> _Client | Inside | None:
+        """That client, to hold it back or let it go on; None if it is gone."""
+        return self._clients.get(client)
+
+    def enter_inside(self, program: Program, software: str) -> tuple[int, Inside]:
+        """A program of this very process comes in, without a socket; its number, and our end.
+
+        It ends by ``leave_inside``, or by what the node tells it.
+        """
+        number = self._number()
+        inside = Inside(program, lambda reason: self.leave_inside(number, reason))
+        self._clients[number] = inside
+        self.observer.client_up(number, software)
+        return number, inside
+
+    def leave_inside(self, number: int, reason: str) -> None:
+        """A program of this process is gone; can be repeated."""
+        if self._clients.pop(number, None) is not None:
+            self.observer.client_down(number, reason)
+
     async def close(self) -> None:
         """End every client, stop listening and remove the socket file; returns within 2 s."""
         if self._server is None or self._path is None:
@@ -125,7 +151,7 @@ class ControlSocket:
         # First the name, so that nobody finds a node that is about to go.
         socket_file.remove(self._path)
         self._server.close()
-        for client in list(self._connected):
+        for client in [*self._connected, *self._clients.values()]:
             client.end(Close(ErrorCode.SHUTTING_DOWN, "the node stops"), "the node stops")
         gone = [client.gone.wait() for client in list(self._connected)]
         await asyncio.gather(*gone)
@@ -139,9 +165,9 @@ class ControlSocket:
 
     def enter(self, client: _Client) -> int:
         """Number a client that has shaken hands."""
-        self._numbers += 1
-        self._clients[self._numbers] = client
-        return self._numbers
+        number = self._number()
+        self._clients[number] = client
+        return number
 
     def hold(self, more_bytes: int) -> None:
         """Account for unfinished frames; together they may hold as much as one queue.
@@ -161,6 +187,10 @@ class ControlSocket:
             del self._clients[number]
             self.observer.client_down(number, reason)
 
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
 
 class _Client(asyncio.Protocol):
     """One connection: waits for a handshake, then passes messages in both directions."""
@@ -171,6 +201,9 @@ class _Client(asyncio.Protocol):
         self._reader = FrameReader(MAX_GREETING_SIZE)
         self.unfinished_bytes = 0
         self._number: int | None = None
+        # Frames of this turn of the loop: one write for all of them.
+        self._leaving: list[bytes] = []
+        self._leaving_bytes = 0
         self._reason = "the client ended the connection"
         self._timer: asyncio.TimerHandle | None = None
 
@@ -213,17 +246,28 @@ class _Client(asyncio.Protocol):
             self.end(Error(error.code, error.detail), str(error))
             return False
         bound = self._owner.limits.client_queue_bytes
-        is_event = isinstance(message, Event)
-        room = bound - bound // 8 if is_event else bound
-        if self._transport.get_write_buffer_size() + len(data) <= room:
-            self._transport.write(data)
+        events = _droppable(message)
+        room = bound - bound // 8 if events else bound
+        waiting = self._transport.get_write_buffer_size() + self._leaving_bytes
+        if waiting + len(data) <= room:
+            self._write(data)
             return True
-        if is_event:
-            self._owner.events_dropped += 1
+        if events:
+            self._owner.events_dropped += events
         else:
             reason = f"more than {bound} bytes wait for this client"
             self.end(Error(ErrorCode.LIMIT_EXCEEDED, reason), reason)
         return False
+
+    def pause(self) -> None:
+        """Read no more from this client for now."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read from this client again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def end(self, last_words: Error | Close, reason: str) -> None:
         """Say ``last_words`` and close; what is not read in time is thrown away."""
@@ -232,11 +276,23 @@ class _Client(asyncio.Protocol):
         self._reason = reason
         self._reader = FrameReader(0)
         self._hold(0)
-        self._transport.write(encode_message(last_words))
+        self._write(encode_message(last_words))
+        self._flush()
         self._transport.close()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._after(FLUSH_DEADLINE_S, self._transport.abort)
+
+    def _write(self, data: bytes) -> None:
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._leaving.append(data)
+        self._leaving_bytes += len(data)
+
+    def _flush(self) -> None:
+        leaving, self._leaving, self._leaving_bytes = self._leaving, [], 0
+        if leaving and not self._transport.is_closing():
+            self._transport.write(b"".join(leaving))
 
     def _hold(self, size: int) -> None:
         """So many bytes of a frame wait here for the rest of it."""
@@ -248,10 +304,11 @@ class _Client(asyncio.Protocol):
         message = decode_message(frame)
         if self._number is None:
             self._shake_hands(message)
-        elif isinstance(message, Close):
-            self._transport.close()
-        elif isinstance(message, _FROM_CLIENTS):
+        elif type(message) in _FROM_CLIENTS:
             self._owner.observer.client_message(self._number, message)
+        elif isinstance(message, Close):
+            self._flush()
+            self._transport.close()
         else:
             kind = type(message).__name__
             raise FrameError(ErrorCode.MALFORMED, f"{kind} belongs on links between nodes")
@@ -274,3 +331,10 @@ class _Client(asyncio.Protocol):
 
     def _after(self, seconds: float, then: Callable[[], None]) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, then)
+
+
+def _droppable(message: Message) -> int:
+    """How many events in ``message`` may be lost: those that nobody waits to have confirmed."""
+    if isinstance(message, Delivery):
+        return 0 if message.number else len(message.payloads)
+    return int(isinstance(message, Event))

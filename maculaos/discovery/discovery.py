@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from maculaos.discovery import registry
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maculaos.discovery.method import Surroundings
     from maculaos.host.logbook import Logbook
     from maculaos.identity import NodeId
+    from maculaos.settings import NodeSettings
 
 # A method that ran so long before it failed starts anew with the shortest wait.
 STABLE_AFTER_S: Final = 60.0
@@ -61,17 +62,26 @@ class Discovery:
         self._candidates = Candidates(self._settings.addresses_per_source)
         self._standings: dict[str, Standing] = {}
         self._ends_moved = asyncio.Event()
+        self._moved = asyncio.Event()
 
     async def run(self) -> None:
         """Run every method that is wanted, until cancelled; all is closed then."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._expire())
-            for name in registry.names():
-                listening = self._around.settings.listen.address
-                off = registry.off_because(name, self._settings, listening)
-                self._standings[name] = Standing(is_running=off is None, off=off)
-                if off is None:
-                    tasks.create_task(self._keep(name))
+            while True:
+                looking = self._begin(tasks)
+                await self._moved.wait()
+                self._moved.clear()
+                for each in looking:
+                    each.cancel()
+                # What the old methods announced is taken back before the new ones announce it.
+                if looking:
+                    await asyncio.wait(looking)
+
+    def move(self, settings: NodeSettings) -> None:
+        """The node listens elsewhere: every method begins anew, with these."""
+        self._around = replace(self._around, settings=settings)
+        self._moved.set()
 
     def describe(self) -> list[dict[str, Any]]:
         """Every source: what it names now, when it last said so, and what is wrong with it."""
@@ -101,6 +111,16 @@ class Discovery:
         if standing.error is None:
             self._log.note("discovery_failed", level, source=source, error=why)
         standing.error = why
+
+    def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Start every method that is wanted."""
+        looking = []
+        for name in registry.names():
+            off = registry.off_because(name, self._settings, self._around.settings.listen.address)
+            self._standings[name] = Standing(is_running=off is None, off=off)
+            if off is None:
+                looking.append(tasks.create_task(self._keep(name)))
+        return looking
 
     async def _keep(self, name: str) -> None:
         """Run one method for ever, or until it has nothing to look for."""

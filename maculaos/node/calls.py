@@ -1,9 +1,10 @@
-"""Calls on their way: from a caller to one provider, and the result back.
+"""Calls on their way: from a caller to one provider, and the results back.
 
-A provider among the node's own clients comes first, else a peer that announced the method, each
-in turn, else a member that is looked for in the distributed table and called over a path. A call
-from a member is answered by a client of this node or not at all: it is never passed on, so it
-cannot go round in circles.
+A provider is chosen by the caller's policy among those that are known (``maculaos.node.choosing``);
+where nobody is, one is looked for in the distributed table and called over a path. A call from a
+member is answered by a client of this node or not at all: it is never passed on, so it cannot go
+round in circles. A provider that says it did not run the call makes room for the next one; a call
+that may have run is never put to another.
 """
 
 from __future__ import annotations
@@ -11,33 +12,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Effect, Send, SendToClient
-from maculaos.node.events import batches
-from maculaos.node.seeking import Seeking
+from maculaos.node.letters import Reading
 from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod, check_method
-from maculaos.rpc.pending import Party, PendingCall, PendingCalls, Side
-from maculaos.rpc.providers import Providers
-from maculaos.wire.messages import RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
-from maculaos.wire.registry import RpcErrorCode, StreamClass
+from maculaos.rpc.parties import Party, is_client, is_path, of_client, of_link
+from maculaos.rpc.pending import PendingCall, PendingCalls
+from maculaos.rpc.streams import MAX_CREDIT, Stream, StreamBroken
+from maculaos.wire.messages import (
+    RpcCall,
+    RpcCancel,
+    RpcCredit,
+    RpcError,
+    RpcResult,
+)
+from maculaos.wire.registry import Answering, Choice, RpcErrorCode, StreamClass
 from maculaos.wire.values import MAX_VALUE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from maculaos.identity import NodeId
     from maculaos.kademlia.requests import ValueFound
+    from maculaos.node.choosing import Choosing
     from maculaos.node.counters import Counters
-    from maculaos.node.directory import Directory
     from maculaos.node.links import Link, Links
     from maculaos.node.paths import Paths
-    from maculaos.settings import LimitSettings
+    from maculaos.node.relay import Arrived
+    from maculaos.node.seeking import Call
     from maculaos.swim.membership import Membership
 
 MAX_DEADLINE_MS: Final = 3_600_000
 # What is passed on of an error in words.
 MAX_DETAIL: Final = 1000
+# To so many providers one call is put in turn.
+MAX_TRIES: Final = 16
 _TOO_LARGE: Final = f"a value has at most {MAX_VALUE_SIZE} bytes"
 _MESSAGES: Final = StreamClass.MESSAGES
-_CONTROL: Final = StreamClass.CONTROL
+# What a provider says that did not run the call.
+_NOT_RUN: Final = frozenset({int(RpcErrorCode.NO_PROVIDER), int(RpcErrorCode.OVERLOADED)})
+_NONE: Final = int(Answering.NONE)
+_STREAM: Final = int(Answering.STREAM)
+# How long somebody is told over a path what is of use for a moment only.
+_MOMENT_S: Final = 5.0
+
+Answer = RpcResult | RpcError
 
 
 class Calls:
@@ -46,179 +61,361 @@ class Calls:
     def __init__(
         self,
         membership: Membership,
-        limits: LimitSettings,
         links: Links,
-        directory: Directory,
         paths: Paths,
         counters: Counters,
+        choosing: Choosing,
+        pending: PendingCalls[RpcCall],
     ) -> None:
         self._me = bytes(membership.me.node_id)
         self._members = membership.members
         self._links = links
-        self._directory = directory
         self._paths = paths
         self._counters = counters
-        self.clients = Providers(limits.subscriptions)
-        # No peer alone can take what the others need.
-        self.peers = Providers(2 * limits.subscriptions, share=limits.subscriptions)
-        self.pending = PendingCalls(limits.pending_calls)
-        self._seeking = Seeking(directory, paths, limits.pending_calls)
+        self._choosing = choosing
+        self._seeking = choosing.seeking
+        self.offers = choosing.offers
+        self.pending = pending
+
+    def set_wall_clock(self, wall: float, now: float) -> None:
+        """It is ``wall`` seconds since the epoch."""
+        self._paths.letters.set_wall_clock(wall, now)
+
+    # What callers want.
 
     def call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         """A client calls a method of an application."""
         self._counters.calls_out += 1
-        origin = Party(Side.CLIENT, client)
-        provider = self._local(message.method) or self._remote(message.method)
-        if provider is None and self._may_be_found(message):
-            if self._seeking.wait(origin, message, now):
+        return self._begin(of_client(client), message, self._me, now)
+
+    def receive(self, link: Link, message: RpcCall, now: float) -> list[Effect]:
+        """A peer calls a method; who calls is what its certificate says."""
+        self._counters.calls_in += 1
+        return self._begin(of_link(link.number), message, bytes(link.peer.node_id), now)
+
+    def cancel(self, origin: Party, message: RpcCancel, now: float) -> list[Effect]:
+        """A caller does not want the result any more."""
+        call = self.pending.find(origin, message.call)
+        if call is None:
+            self._counters.calls_cancelled += self._seeking.cancel(origin, message.call)
+            return []
+        self.pending.close(call)
+        return self._withdraw(call, now)
+
+    def credit(self, origin: Party, message: RpcCredit, now: float) -> list[Effect]:
+        """A caller takes so many results more of a stream."""
+        call = self.pending.find(origin, message.call)
+        granted = call.stream.grant(message.credit) if call and call.stream else 0
+        if call is None or not granted:
+            return []
+        return self._tell(call.provider, RpcCredit(call.number, granted), now, call.deadline)
+
+    # What providers say.
+
+    def answer(self, provider: Party, message: RpcResult, now: float) -> list[Effect]:
+        """A provider answers; an answer that nobody waits for is counted and dropped."""
+        call = self.pending.get(message.call, provider)
+        if call is None:
+            self._counters.results_late += 1
+            return []
+        if call.stream is not None:
+            return self._continue(call, call.stream, message, now)
+        self.pending.close(call)
+        if len(message.payload) > MAX_VALUE_SIZE:
+            return self._end(call, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE, now)
+        if message.more:
+            detail = "the provider sent several results for one"
+            return [
+                *self._end(call, RpcErrorCode.HANDLER_FAILED, detail, now),
+                *self._withdraw(call, now),
+            ]
+        self._counters.calls_answered += 1
+        result = RpcResult(call.origin_call, message.payload)
+        return self._tell(call.origin, result, now, call.deadline)
+
+    def fail(self, provider: Party, message: RpcError, now: float) -> list[Effect]:
+        """A provider has no result; if it did not run the call, another one may."""
+        call = self.pending.get(message.call, provider)
+        if call is None:
+            self._counters.results_late += 1
+            return []
+        if message.code in _NOT_RUN and (call.stream is None or not call.stream.came):
+            return self._refused(call, message, now)
+        if call.stream is not None:
+            return self._continue(call, call.stream, message, now)
+        self.pending.close(call)
+        return self._end(call, message.code, message.detail, now)
+
+    def read(self, arrived: Arrived, now: float) -> list[Effect]:
+        """A letter of a member comes in, in an envelope; who wrote it is what its seal says."""
+        reading, message = self._paths.letters.read(arrived, now), arrived.message
+        if reading is Reading.DROPPED or message is None:
+            return []
+        party = of_link(self._paths.number_of(arrived.source))
+        match message:
+            case RpcCall():
+                return self._called_over_path(party, arrived, message, reading, now)
+            case RpcResult():
+                return self.answer(party, message, now)
+            case RpcError():
+                return self.fail(party, message, now)
+            case RpcCancel():
+                return self.cancel(party, message, now)
+            case RpcCredit():
+                return self.credit(party, message, now)
+            case _:
+                self._counters.messages_ignored += 1
                 return []
-            detail = "too many calls wait for a provider"
-            return [self._refuse(origin, message.call, RpcErrorCode.OVERLOADED, detail)]
-        return self._paths.bring(self._hand_on(origin, message, provider, self._me, now))
 
-    def found(self, result: ValueFound, now: float) -> list[Effect]:
-        """A search for providers ended: the calls that waited for it go on."""
-        effects: list[Effect] = []
-        for waiting in self._seeking.found(result, self._members, now):
-            message, provider = waiting.left(now), self._remote(waiting.message.method)
-            effects += self._hand_on(waiting.origin, message, provider, self._me, now)
-        return self._paths.bring(effects)
+    # Who comes and goes.
 
-    def member_gone(self, member: NodeId) -> list[Effect]:
+    def client_down(self, client: int, now: float) -> list[Effect]:
+        """A client is gone: its callers hear so, and peers call it no more."""
+        self._seeking.drop(of_client(client))
+        orphaned = self.offers.drop_client(client)
+        return [*orphaned, *self._lose(of_client(client), now)]
+
+    def link_down(self, link: int, now: float) -> list[Effect]:
+        """A peer is gone: whoever waits for it hears so."""
+        self.offers.peers.drop(link)
+        return self._lose(of_link(link), now)
+
+    def member_gone(self, member: NodeId, now: float) -> list[Effect]:
         """A member died or left: what went over a path to it is lost."""
         path = self._paths.drop(member)
         if path is None:
             return []
         self._seeking.forget(path)
-        return self.link_down(path)
+        return self._lose(of_link(path), now)
 
-    def receive(self, link: Link, message: RpcCall, now: float) -> list[Effect]:
-        """A peer calls a method; who calls is what its certificate says."""
-        self._counters.calls_in += 1
-        origin = Party(Side.LINK, link.number)
-        if message.method.startswith(OWN_PREFIX):
-            detail = f"{message.method} is answered to the node's own clients only"
-            return [self._refuse(origin, message.call, RpcErrorCode.INVALID_REQUEST, detail)]
-        provider, caller = self._local(message.method), bytes(link.peer.node_id)
-        return self._paths.bring(self._hand_on(origin, message, provider, caller, now))
+    def found(self, result: ValueFound, now: float) -> list[Effect]:
+        """A search for providers ended: the calls that waited for it go on."""
+        effects: list[Effect] = []
+        for call in self._seeking.found(result, self._members, now):
+            if call.request is not None:
+                effects += self._place(call, call.request, now)
+        return effects
 
-    def answer(self, provider: Party, message: RpcResult | RpcError) -> list[Effect]:
-        """A provider answers; an answer that nobody waits for is counted and dropped."""
-        call = self.pending.answer(message.call, provider)
-        if call is None:
-            self._counters.results_late += 1
-            return []
-        return self._paths.bring([self._answered(call, message)])
-
-    def register(self, client: int, methods: tuple[str, ...]) -> list[Effect]:
-        """A client offers methods; peers hear of those that are new here. Raises as providers."""
-        return self._announce(RpcRegister(self.clients.add(client, methods)))
-
-    def unregister(self, client: int, methods: tuple[str, ...]) -> list[Effect]:
-        """A client offers methods no more."""
-        return self._announce(RpcUnregister(self.clients.remove(client, methods)))
-
-    def client_down(self, client: int) -> list[Effect]:
-        """A client is gone: its callers hear so, and peers call it no more."""
-        party = Party(Side.CLIENT, client)
-        self._seeking.drop(party)
-        orphaned = self._announce(RpcUnregister(self.clients.drop(client)))
-        return [*orphaned, *self._paths.bring(self._lose(party))]
-
-    def link_down(self, link: int) -> list[Effect]:
-        """A peer is gone: whoever waits for it hears so."""
-        self.peers.drop(link)
-        return self._paths.bring(self._lose(Party(Side.LINK, link)))
-
-    def offers(self) -> Iterator[RpcRegister]:
-        """What a new peer needs to know."""
-        for batch in batches(self.clients.methods):
-            yield RpcRegister(batch)
+    # Time.
 
     def advance(self, now: float) -> list[Effect]:
-        """Tell the callers whose deadline has passed."""
-        late, detail = RpcErrorCode.DEADLINE_EXCEEDED, "no provider was found before the deadline"
-        waited = [
-            self._refuse(each.origin, each.message.call, late, detail)
-            for each in self._seeking.advance(now)
-        ]
-        failed = [self._fail(each, late) for each in self.pending.expire(now)]
-        return [*waited, *self._paths.bring(failed)]
+        """Tell the callers whose deadline has passed, and their providers."""
+        effects, late = self._paths.letters.advance(now), RpcErrorCode.DEADLINE_EXCEEDED
+        for call in self._seeking.advance(now):
+            effects += self._end(call, late, "no provider was found before the deadline", now)
+        for call in self.pending.expire(now):
+            # A member knows the deadline as well.
+            if not is_path(call.origin):
+                effects += self._end(call, late, "no result before the deadline", now)
+            if not is_path(call.provider):
+                effects += self._withdraw(call, now)
+        return effects
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity if never."""
-        return min(self.pending.next_deadline(), self._seeking.next_deadline())
+        return min(
+            self.pending.next_deadline(),
+            self._seeking.next_deadline(),
+            self._paths.letters.next_deadline(),
+        )
 
-    def _answered(self, call: PendingCall, message: RpcResult | RpcError) -> Effect:
-        origin, number = call.origin, call.origin_call
-        if isinstance(message, RpcError):
-            if message.code == RpcErrorCode.NO_PROVIDER and call.provider.number < 0:
-                # What was found in the table holds no more; a link would have told.
-                self._seeking.forget(call.provider.number)
-            return self._refuse(origin, number, message.code, message.detail)
-        if len(message.payload) > MAX_VALUE_SIZE:
-            return self._refuse(origin, number, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE)
-        self._counters.calls_answered += 1
-        return _to(origin, RpcResult(number, message.payload))
+    # A call on its way to a provider.
 
-    def _may_be_found(self, message: RpcCall) -> bool:
-        """Whether to look further than the neighbours for somebody who answers that call."""
-        is_fit = 0 < message.deadline_ms <= MAX_DEADLINE_MS
-        is_fit &= len(message.payload) <= MAX_VALUE_SIZE and _is_method(message.method)
-        return is_fit and len(self._links) < self._members.count_present()
-
-    def _remote(self, method: str) -> Party | None:
-        number = self.peers.choose(method)
-        if number is None:
-            number = self._seeking.choose(method)
-        return None if number is None else Party(Side.LINK, number)
-
-    def _local(self, method: str) -> Party | None:
-        client = self.clients.choose(method)
-        return None if client is None else Party(Side.CLIENT, client)
-
-    def _hand_on(
-        self, origin: Party, message: RpcCall, provider: Party | None, caller: bytes, now: float
+    def _begin(
+        self, origin: Party, message: RpcCall, caller: bytes, now: float, brought_by: Party = 0
     ) -> list[Effect]:
-        if not 0 < message.deadline_ms <= MAX_DEADLINE_MS:
-            detail = f"deadline_ms must lie between 1 and {MAX_DEADLINE_MS}"
-            return [self._refuse(origin, message.call, RpcErrorCode.INVALID_REQUEST, detail)]
-        if len(message.payload) > MAX_VALUE_SIZE:
-            return [self._refuse(origin, message.call, RpcErrorCode.INVALID_REQUEST, _TOO_LARGE)]
-        if provider is None:
-            detail = f"nobody answers {message.method}"
-            return [self._refuse(origin, message.call, RpcErrorCode.NO_PROVIDER, detail)]
+        size = len(message.payload)
         deadline = now + message.deadline_ms / 1000
-        call = self.pending.open(origin, message.call, provider, deadline)
-        if call is None:
-            detail = "too many calls wait for a result"
-            return [self._refuse(origin, message.call, RpcErrorCode.OVERLOADED, detail)]
-        method, payload = message.method, message.payload
-        return [_to(provider, RpcCall(call.number, method, message.deadline_ms, caller, payload))]
+        call = PendingCall(origin, message.call, deadline, message, size, caller, brought_by)
+        wrong = self._wrong(origin, message, size)
+        if wrong is not None:
+            return self._end(call, RpcErrorCode.INVALID_REQUEST, wrong, now)
+        return self._place(call, message, now)
 
-    def _lose(self, party: Party) -> list[Effect]:
-        lost = self.pending.drop(party)
-        return [self._fail(each, RpcErrorCode.PROVIDER_LOST) for each in lost]
+    def _called_over_path(
+        self, origin: Party, arrived: Arrived, message: RpcCall, reading: Reading, now: float
+    ) -> list[Effect]:
+        self._counters.calls_in += 1
+        if reading is Reading.OF_FORMER_LIFE:
+            detail = "the provider started anew, and may have run it before"
+            refused = RpcError(message.call, RpcErrorCode.PROVIDER_LOST, detail)
+            return self._tell(origin, refused, now, now + _MOMENT_S)
+        age_ms = arrived.routed.seal.age_ms if arrived.routed.seal else 0
+        call = RpcCall(
+            message.call,
+            message.method,
+            message.deadline_ms - age_ms,
+            message.caller,
+            message.payload,
+            message.choice,
+            message.answering,
+            message.credit,
+        )
+        brought_by = of_link(arrived.link.number)
+        return self._begin(origin, call, bytes(arrived.source), now, brought_by)
 
-    def _fail(self, call: PendingCall, code: RpcErrorCode) -> Effect:
-        details = {
-            RpcErrorCode.DEADLINE_EXCEEDED: "no result before the deadline",
-            RpcErrorCode.PROVIDER_LOST: "the provider was lost before it answered",
-        }
-        return self._refuse(call.origin, call.origin_call, code, details[code])
+    def _wrong(self, origin: Party, message: RpcCall, size: int) -> str | None:
+        """What makes no sense of a call, if something does not."""
+        if not 0 < message.deadline_ms <= MAX_DEADLINE_MS:
+            return f"deadline_ms must lie between 1 and {MAX_DEADLINE_MS}"
+        if size > MAX_VALUE_SIZE:
+            return _TOO_LARGE
+        if message.method.startswith(OWN_PREFIX):
+            return f"{message.method} is answered to the node's own clients only"
+        if not 0 <= message.choice < len(Choice) or not 0 <= message.answering < len(Answering):
+            return "that choice of a provider, or kind of answer, is unknown here"
+        if message.answering != _NONE and self.pending.is_open(origin, message.call):
+            return f"the number {message.call} is in use by a call that still waits"
+        return None
 
-    def _refuse(self, origin: Party, number: int, code: int, detail: str) -> Effect:
-        self._counters.calls_failed += 1
-        return _to(origin, RpcError(number, code, detail[:MAX_DETAIL]))
-
-    def _announce(self, message: RpcRegister | RpcUnregister) -> list[Effect]:
-        if not message.methods:
-            return []
-        if isinstance(message, RpcRegister):
-            self._directory.announce((), message.methods)
+    def _place(self, call: Call, message: RpcCall, now: float) -> list[Effect]:
+        """Put a call to a provider; look for one if nobody is known."""
+        if not is_client(call.origin):
+            provider = self._choosing.local(message.method, call.tried)
         else:
-            self._directory.withdraw((), message.methods)
-        return [Send(link, message, _CONTROL) for link in self._links.numbers]
+            provider = self._choosing.anybody(message.method, message.choice, call.tried)
+            if message.choice and self._may_be_found(message.method):
+                self._seeking.survey(message.method, now)
+        if provider is None:
+            return self._seek(call, message, now)
+        return self._put(call, message, provider, now)
+
+    def _put(self, call: Call, message: RpcCall, provider: Party, now: float) -> list[Effect]:
+        answering, credit = message.answering, 0
+        if answering == _STREAM:
+            credit = max(0, min(message.credit, MAX_CREDIT))
+            call.stream = Stream(credit)
+        if answering != _NONE:
+            call.desk = self._choosing.desk_of(provider, message.method)
+            if not self.pending.open(call, provider):
+                detail = "too many calls wait for a result"
+                return self._end(call, RpcErrorCode.OVERLOADED, detail, now)
+        left_ms = max(1, round((call.deadline - now) * 1000))
+        number, method, payload = call.number, message.method, message.payload
+        handed = RpcCall(number, method, left_ms, call.caller, payload, 0, answering, credit)
+        if provider & 1:
+            return [SendToClient(provider >> 1, handed)]
+        if provider > 0:
+            return [Send(provider >> 1, handed, _MESSAGES)]
+        return self._post(call, provider, handed, now)
+
+    def _post(self, call: Call, provider: Party, handed: RpcCall, now: float) -> list[Effect]:
+        """Put a call to a member without a link."""
+        effects = self._paths.send(provider >> 1, handed, now, call.deadline)
+        if effects is not None:
+            return effects
+        if handed.answering != _NONE:
+            self.pending.close(call)
+        return self._end(call, RpcErrorCode.OVERLOADED, "too much is on its way already", now)
+
+    def _seek(self, call: Call, message: RpcCall, now: float) -> list[Effect]:
+        """Nobody is known: look further than the neighbours, once."""
+        if is_client(call.origin) and not call.is_sought and self._may_be_found(message.method):
+            call.is_sought = True
+            if self._seeking.wait(call, message.method, now):
+                return []
+            detail = "too many calls wait for a provider"
+            return self._end(call, RpcErrorCode.OVERLOADED, detail, now)
+        if self._choosing.is_busy(message.method) and not call.tried:
+            detail = f"whoever answers {message.method} is busy"
+            return self._end(call, RpcErrorCode.OVERLOADED, detail, now)
+        said = call.refusal or (RpcErrorCode.NO_PROVIDER, f"nobody answers {message.method}")
+        return self._end(call, *said, now)
+
+    def _refused(self, call: Call, message: RpcError, now: float) -> list[Effect]:
+        """A provider did not run that call: the next one may."""
+        self.pending.close(call)
+        request, provider = call.request, call.provider
+        if request is None or len(call.tried) >= MAX_TRIES:
+            return self._end(call, message.code, message.detail, now)
+        if message.code == RpcErrorCode.NO_PROVIDER and is_path(provider):
+            # What was found in the table holds no more; a link would have told.
+            self._seeking.deny(provider >> 1, request.method)
+        if call.refusal is None or message.code == RpcErrorCode.OVERLOADED:
+            call.refusal = message.code, message.detail
+        call.tried = (*call.tried, provider)
+        call.stream = call.desk = None
+        return self._place(call, request, now)
+
+    def _may_be_found(self, method: str) -> bool:
+        """Whether to look further than the neighbours for somebody who answers that."""
+        return len(self._links) < self._members.count_present() and _is_method(method)
+
+    # What comes back of it.
+
+    def _continue(self, call: Call, stream: Stream, message: Answer, now: float) -> list[Effect]:
+        """The next part of a stream, or its end; parts that overtook others wait."""
+        is_last = isinstance(message, RpcError) or not message.more
+        index = message.index if is_path(call.provider) else 0
+        size = len(message.payload) if isinstance(message, RpcResult) else len(message.detail)
+        try:
+            if size > MAX_VALUE_SIZE:
+                raise StreamBroken(_TOO_LARGE)
+            ready = stream.take(index, message, size, is_last=is_last)
+        except StreamBroken as broken:
+            self.pending.close(call)
+            ended = self._end(call, RpcErrorCode.HANDLER_FAILED, str(broken), now)
+            return [*ended, *self._withdraw(call, now)]
+        effects: list[Effect] = []
+        for part in ready:
+            effects += self._hand_back(call, stream, part, now)
+        return effects
+
+    def _hand_back(self, call: Call, stream: Stream, part: object, now: float) -> list[Effect]:
+        if isinstance(part, RpcError):
+            self.pending.close(call)
+            return self._end(call, part.code, part.detail, now)
+        if not isinstance(part, RpcResult):
+            return []
+        if not part.more:
+            self.pending.close(call)
+            self._counters.calls_answered += 1
+        index = stream.next_index() if is_path(call.origin) else 0
+        result = RpcResult(call.origin_call, part.payload, part.more, index)
+        return self._tell(call.origin, result, now, call.deadline)
+
+    def _withdraw(self, call: Call, now: float) -> list[Effect]:
+        """Tell the provider that nobody waits any more."""
+        self._counters.calls_cancelled += 1
+        return self._tell(call.provider, RpcCancel(call.number), now, now + _MOMENT_S)
+
+    def _lose(self, party: Party, now: float) -> list[Effect]:
+        """Somebody is gone: others need not answer it, and hear that it does not answer."""
+        asked, owed = self.pending.drop(party)
+        effects: list[Effect] = []
+        for call in asked:
+            effects += self._withdraw(call, now)
+        for call in owed:
+            detail = "the provider was lost before it answered"
+            effects += self._end(call, RpcErrorCode.PROVIDER_LOST, detail, now)
+        return effects
+
+    def _end(self, call: Call, code: int, detail: str, now: float) -> list[Effect]:
+        """Tell the caller that there is no result; who cast it does not want to know."""
+        self._counters.calls_failed += 1
+        if call.request is not None and call.request.answering == _NONE:
+            return []
+        index = call.stream.next_index() if call.stream and is_path(call.origin) else 0
+        error = RpcError(call.origin_call, code, detail[:MAX_DETAIL], index)
+        return self._tell(call.origin, error, now, max(call.deadline, now + _MOMENT_S))
+
+    def _tell(
+        self,
+        party: Party,
+        message: RpcCall | RpcResult | RpcError | RpcCancel | RpcCredit,
+        now: float,
+        until: float,
+    ) -> list[Effect]:
+        """Send ``message`` to a caller or provider, wherever it is, unless it is gone."""
+        if party & 1:
+            return [SendToClient(party >> 1, message)]
+        if party > 0:
+            return [Send(party >> 1, message, _MESSAGES)]
+        effects = self._paths.send(party >> 1, message, now, until)
+        if effects is None:
+            self._counters.envelopes_dropped += 1
+            return []
+        return effects
 
 
 def _is_method(name: str) -> bool:
@@ -228,10 +425,3 @@ def _is_method(name: str) -> bool:
     except InvalidMethod:
         return False
     return True
-
-
-def _to(party: Party, message: RpcCall | RpcResult | RpcError) -> Effect:
-    """Send ``message`` to a caller or provider, wherever it is."""
-    if party.side is Side.CLIENT:
-        return SendToClient(party.number, message)
-    return Send(party.number, message, _MESSAGES)

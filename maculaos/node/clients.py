@@ -22,12 +22,15 @@ from maculaos.node.events import refusal
 from maculaos.pubsub.interest import TooManySubscriptions
 from maculaos.pubsub.topics import InvalidTopic
 from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod
-from maculaos.rpc.pending import Party, Side
+from maculaos.rpc.parties import of_client
 from maculaos.rpc.providers import TooManyMethods
+from maculaos.wire.events import Post, Taken, Unwatch, Watch
 from maculaos.wire.messages import (
     Message,
     Publish,
     RpcCall,
+    RpcCancel,
+    RpcCredit,
     RpcError,
     RpcRegister,
     RpcResult,
@@ -78,11 +81,13 @@ class Clients:
         self._clients[client] = None
         return []
 
-    def down(self, client: int) -> list[Effect]:
+    def down(self, client: int, now: float) -> list[Effect]:
         """A client is gone, with its subscriptions, methods and calls."""
         if self._clients.pop(client, self) is self:
             return []
-        return [*self._cores.events.client_down(client), *self._cores.calls.client_down(client)]
+        lost = self._cores.calls.client_down(client, now)
+        lost += self._cores.messaging.client_down(client, now)
+        return [*self._cores.events.client_down(client), *lost]
 
     def found(self, result: Result) -> list[Effect]:
         """A search in the distributed table ended: whoever asked for it hears what was found."""
@@ -106,10 +111,12 @@ class Clients:
             self._cores.counters.messages_ignored += 1
             return []
         match message:
+            case Post() | Watch() | Unwatch() | Taken():
+                return self._hear_of_events(client, message, now)
             case Publish():
                 return self._cores.events.publish(client, message)
-            case RpcResult() | RpcError():
-                return self._cores.calls.answer(Party(Side.CLIENT, client), message)
+            case RpcResult() | RpcError() | RpcCancel() | RpcCredit():
+                return self._hear_of_call(client, message, now)
             case RpcCall():
                 return self._call(client, message, now)
             case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
@@ -117,7 +124,35 @@ class Clients:
             case _:
                 detail = f"clients do not send {type(message).__name__}"
                 closed = CloseClient(client, ErrorCode.MALFORMED, detail)
-                return [*self.down(client), closed]
+                return [*self.down(client, now), closed]
+
+    def _hear_of_events(
+        self, client: int, message: Post | Watch | Unwatch | Taken, now: float
+    ) -> list[Effect]:
+        messaging = self._cores.messaging
+        match message:
+            case Post():
+                return messaging.post(client, message, now)
+            case Taken():
+                return messaging.taken(client, message, now)
+            case Watch():
+                return messaging.watch(client, message, now)
+            case Unwatch():
+                return messaging.unwatch(client, message, now)
+
+    def _hear_of_call(
+        self, client: int, message: RpcResult | RpcError | RpcCancel | RpcCredit, now: float
+    ) -> list[Effect]:
+        calls, party = self._cores.calls, of_client(client)
+        match message:
+            case RpcResult():
+                return calls.answer(party, message, now)
+            case RpcError():
+                return calls.fail(party, message, now)
+            case RpcCancel():
+                return calls.cancel(party, message, now)
+            case RpcCredit():
+                return calls.credit(party, message, now)
 
     def _change_interest(
         self, client: int, message: Subscribe | Unsubscribe | RpcRegister | RpcUnregister
@@ -130,9 +165,9 @@ class Clients:
                 case Unsubscribe():
                     return events.unsubscribe(client, message.topics)
                 case RpcRegister():
-                    return calls.register(client, message.methods)
+                    return calls.offers.register(client, message.methods, message.concurrency)
                 case RpcUnregister():
-                    return calls.unregister(client, message.methods)
+                    return calls.offers.unregister(client, message.methods)
         except (InvalidTopic, InvalidMethod, TooManySubscriptions, TooManyMethods) as error:
             return [refusal(client, error)]
 
@@ -214,8 +249,8 @@ class Clients:
             "members": answers.members_by_health(cores.membership),
             "links": len(cores.links),
             "clients": len(self._clients),
-            "subscriptions": len(cores.events.clients),
-            "methods": len(cores.calls.clients),
+            "subscriptions": len(cores.events.clients) + len(cores.messaging.deliveries),
+            "methods": len(cores.calls.offers.clients),
             "pending_calls": len(cores.calls.pending),
             "table": asdict(cores.directory.kademlia.gauges()),
             "counters": answers.counted(cores.counters),

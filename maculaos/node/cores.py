@@ -6,16 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maculaos.node.calls import Calls
+from maculaos.node.choosing import Choosing
 from maculaos.node.counters import Counters
 from maculaos.node.dialler import Dialler
 from maculaos.node.directory import Directory
 from maculaos.node.events import Events
+from maculaos.node.letters import Letters
 from maculaos.node.links import Links
+from maculaos.node.messaging import Ground, Messaging
 from maculaos.node.neighbourhood import Neighbourhood
+from maculaos.node.offers import Offers
 from maculaos.node.paths import Paths
 from maculaos.node.relay import Relay
+from maculaos.node.seeking import Seeking
+from maculaos.rpc.pending import PendingCalls
 from maculaos.swim.membership import Membership
 from maculaos.swim.rumour import Health, Rumour
+from maculaos.wire.messages import RpcCall
 
 if TYPE_CHECKING:
     import random
@@ -37,6 +44,7 @@ class Cores:
     relay: Relay
     paths: Paths
     events: Events
+    messaging: Messaging
     calls: Calls
     counters: Counters
 
@@ -59,7 +67,20 @@ def make_cores(
     neighbourhood = Neighbourhood(identity, settings, membership, links, dialler, rng)
     relay = Relay(node_id, membership.members, neighbourhood.routing, counters)
     directory = Directory(membership, relay, notary, settings.kademlia, rng, now)
-    paths = Paths(relay)
+    paths = Paths(Letters(node_id, relay, counters, limits.members, rng, now))
+    # Nobody who does not see a call can answer it: its number cannot be guessed.
+    pending = PendingCalls[RpcCall](limits.pending_calls, first=rng.getrandbits(32))
+    offers = Offers(limits, links, directory)
+    seeking = Seeking(directory, paths, limits.pending_calls)
+    choosing = Choosing(offers, seeking, links, paths, rng, pending.waiting_for)
+    ground = Ground(
+        membership=membership,
+        links=links,
+        routing=neighbourhood.routing,
+        relay=relay,
+        directory=directory,
+        counters=counters,
+    )
     return Cores(
         membership=membership,
         links=links,
@@ -68,7 +89,8 @@ def make_cores(
         directory=directory,
         relay=relay,
         paths=paths,
+        messaging=Messaging(ground, settings, rng),
         events=Events(membership, settings, links, directory, counters, rng),
-        calls=Calls(membership, limits, links, directory, paths, counters),
+        calls=Calls(membership, links, paths, counters, choosing, pending),
         counters=counters,
     )

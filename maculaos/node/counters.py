@@ -20,6 +20,22 @@ class Counters:
     events_dropped: int = 0
     # With a false signature, or without one where one is asked for.
     events_refused: int = 0
+    # Dropped because a subscription's queue was full, or because they were overdue.
+    events_overflowed: int = 0
+    events_expired: int = 0
+    # Passed on to other nodes for their publisher.
+    events_passed_on: int = 0
+    # Acknowledged runs: published here, sent again, and those that not every target took.
+    runs_acknowledged: int = 0
+    runs_sent_again: int = 0
+    runs_failed: int = 0
+    # Runs refused for want of room, here as a target.
+    runs_refused: int = 0
+    receipts_in: int = 0
+    receipts_out: int = 0
+    # Words about interest: taken up, and those beyond a bound.
+    interest_heard: int = 0
+    interest_refused: int = 0
     # Asked by clients of this node, and by other nodes.
     calls_out: int = 0
     calls_in: int = 0
@@ -27,6 +43,10 @@ class Counters:
     calls_failed: int = 0
     # Results that nobody waits for any more.
     results_late: int = 0
+    # Calls that their callers, or their deadlines, took back from a provider.
+    calls_cancelled: int = 0
+    # Letters in envelopes that were not taken at once.
+    letters_sent_again: int = 0
     # Envelopes between other nodes, and those that led nowhere.
     envelopes_passed_on: int = 0
     envelopes_dropped: int = 0

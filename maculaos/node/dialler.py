@@ -16,6 +16,7 @@ from maculaos.discovery.dials import Dials
 from maculaos.discovery.races import STAGGER_S, Races
 from maculaos.discovery.static import StaticPeers
 from maculaos.effects import Dial, Effect
+from maculaos.wire.messages import Digest
 
 if TYPE_CHECKING:
     import random
@@ -65,6 +66,12 @@ class Dialler:
         """An operator names one more; raises ``TooManyPeers``."""
         self._static.join(address)
         self._want(address, now)
+
+    def moved(self, addresses: Iterable[str]) -> None:
+        """This node is to be dialled at these addresses now."""
+        self._own_addresses = dict.fromkeys(addresses)
+        for address in self._own_addresses:
+            self._named.unwant(address)
 
     def not_a_peer(self, dialled: str | None, now: float) -> tuple[NodeId, ...]:
         """This node itself answered at that address: who is not to be reached because of that."""
@@ -140,7 +147,7 @@ class Dialler:
         return self._races.take_silent(now)
 
     def dial_due(self, now: float, links: int) -> list[Effect]:
-        """The dials to start now, with that many links up."""
+        """The dials to start now, with that many links up; each begins to compare the views."""
         if self.next_deadline() > now:
             return []
         room = min(self._pending_limit, self._link_limit - links)
@@ -150,7 +157,8 @@ class Dialler:
         # Members may be hearsay: half of the room is left for what an operator named.
         half = (self._pending_limit + 1) // 2
         raced = self._races.take_due(now, min(room - len(named), half - racing))
-        return [Dial(address) for address in dict.fromkeys((*named, *raced))]
+        first_words = (Digest(*self._members.opening()),)
+        return [Dial(address, first_words) for address in dict.fromkeys((*named, *raced))]
 
     def next_deadline(self) -> float:
         """When there is something to dial, or to give up; infinity if never."""

@@ -103,6 +103,10 @@ class Directory:
         elif before is None or before.health.is_gone or before.addresses != after.addresses:
             self.kademlia.see(_contact(after), now)
 
+    def moved(self, addresses: tuple[str, ...]) -> None:
+        """This node is to be dialled at these addresses now."""
+        self.kademlia.me = replace(self.kademlia.me, addresses=addresses)
+
     def find_node(self, target: NodeId, now: float) -> int:
         """Look for the members closest to ``target``; the number of the search."""
         self.is_touched = True

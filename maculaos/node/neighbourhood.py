@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from maculaos.node.routing import Routing
 from maculaos.swim.rumour import Health
-from maculaos.topology.neighbours import Neighbours, Request, Spare, Want
+from maculaos.topology.neighbours import STABLE_AFTER_S, Neighbours, Request, Spare, Want
 
 if TYPE_CHECKING:
     import random
@@ -42,7 +42,12 @@ class Neighbourhood:
         self._links = links
         self._dialler = dialler
         self.topology = Neighbours(
-            identity.node_id, identity.realm, settings.topology, settings.limits.members, rng
+            identity.node_id,
+            identity.realm,
+            settings.topology,
+            settings.limits.members,
+            rng,
+            links_max=settings.limits.links,
         )
         self.routing = Routing(identity.node_id, links, self.topology.rings, membership.members)
         self._asked: list[Request] = []
@@ -86,10 +91,14 @@ class Neighbourhood:
     def unlinked(self, link: Link, now: float, *, is_lost: bool) -> None:
         """The only link to that peer is gone."""
         self.routing.changed()
-        self._dialler.link_lost(link, now, is_lost=is_lost)
-        if not len(self._links):
+        node_id, is_alone = link.peer.node_id, not len(self._links)
+        # Who was turned away asks again, but not at once.
+        was_brief = now - link.since < STABLE_AFTER_S
+        self._dialler.link_lost(link, now, is_lost=is_lost or (is_alone and was_brief))
+        if is_alone:
             self._dialler.alone(now)
-        self._ask(self.topology.link_down(link.peer.node_id, now, is_lost=is_lost))
+        is_missed = was_brief and node_id in self.topology.wanted
+        self._ask(self.topology.link_down(node_id, now, is_lost=is_lost or is_missed))
 
     def dial_failed(self, address: str, now: float) -> tuple[NodeId, ...]:
         """A dial came to nothing; who is out of reach by that."""

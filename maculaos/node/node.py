@@ -20,6 +20,8 @@ from maculaos.node.links import Link
 from maculaos.node.peers import Peers
 from maculaos.node.sayings import check_addresses
 from maculaos.swim.rumour import Health, Rumour
+from maculaos.wire.events import Events, Post, Receipt, Taken
+from maculaos.wire.messages import RpcCall, RpcCancel, RpcCredit, RpcError, RpcResult
 from maculaos.wire.registry import ErrorCode
 
 if TYPE_CHECKING:
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
     from maculaos.identity import Identity, NodeId
     from maculaos.kademlia.record import Kind
     from maculaos.kademlia.signing import Notary
-    from maculaos.node.events import EventSeal
+    from maculaos.node.letters import LetterSeal
     from maculaos.node.links import Introduction
+    from maculaos.node.runs import EventSeal
     from maculaos.settings import NodeSettings
     from maculaos.wire.messages import Message
+
+_ON_THEIR_WAY = frozenset({
+    Post, Taken, Events, Receipt, RpcCall, RpcResult, RpcError, RpcCancel, RpcCredit,
+})  # fmt: skip
 
 
 class Node:
@@ -52,6 +59,8 @@ class Node:
         self._clients = Clients(self._cores, settings.limits.clients, software, now)
         self._peers = Peers(self._cores, settings.limits.members, identity.realm)
         self._has_left = False
+        # When something but events and calls is due; ``None`` if that has to be asked anew.
+        self._rest_is_due: float | None = None
 
     @property
     def wanted(self) -> tuple[NodeId, ...]:
@@ -83,7 +92,8 @@ class Node:
     ) -> list[Effect]:
         """A link is gone, whoever ended it; one that the node closed itself may be named too.
 
-        One that the peer ended because topology needs it no more is not lost.
+        One that the peer ended because topology needs it no more, or because it has no room, is
+        not lost.
         """
         held = self._cores.links.get(link)
         if held is None:
@@ -91,11 +101,14 @@ class Node:
         note = Note("link_down", (*_facts(held.peer), ("reason", reason)))
         return self._followed([note, *self._peers.unlink(held, now, is_lost=is_lost)], now)
 
-    def dial_failed(self, address: str, reason: str, now: float) -> list[Effect]:
-        """A dial that the node asked for came to nothing."""
+    def dial_failed(
+        self, address: str, reason: str, now: float, *, raises_doubt: bool = True
+    ) -> list[Effect]:
+        """A dial that the node asked for came to nothing; whether its member may be dead."""
         note = Note("dial_failed", (("address", address), ("reason", reason)))
         missed = self._cores.neighbourhood.dial_failed(address, now)
-        return self._followed([note, *self._doubt(missed, now)], now)
+        doubted = self._doubt(missed, now) if raises_doubt else []
+        return self._followed([note, *doubted], now)
 
     def dialled_self(self, address: str, now: float) -> list[Effect]:
         """A dial that the node asked for came back to itself."""
@@ -112,16 +125,24 @@ class Node:
         try:
             effects = self._peers.receive(held, message, now)
         except MaculaError as error:
-            effects = self._cut(held, error, now)
-        return self._followed(effects, now)
+            return self._followed(self._cut(held, error, now), now)
+        return self._followed_if_needed(message, effects, now)
 
     def set_wall_clock(self, wall: float, now: float) -> None:
         """It is ``wall`` seconds since the epoch: signed records are judged by that."""
+        self._rest_is_due = None
         self._cores.directory.kademlia.set_wall_clock(wall, now)
+        self._cores.calls.set_wall_clock(wall, now)
+        self._cores.messaging.set_wall_clock(wall, now)
 
     def seal_events(self, seal: EventSeal) -> None:
         """Sign and check events with ``seal``, as the settings say."""
         self._cores.events.seal = seal
+        self._cores.messaging.seal(seal)
+
+    def seal_letters(self, seal: LetterSeal) -> None:
+        """Sign and check with ``seal`` what goes to members without a link, but questions."""
+        self._cores.paths.letters.seal = seal
 
     def client_up(self, client: int, now: float) -> list[Effect]:
         """A client connected to this node."""
@@ -133,11 +154,12 @@ class Node:
 
     def client_down(self, client: int, now: float) -> list[Effect]:
         """A client is gone."""
-        return self._followed(self._clients.down(client), now)
+        return self._followed(self._clients.down(client, now), now)
 
     def receive_from_client(self, client: int, message: Message, now: float) -> list[Effect]:
         """A client says something."""
-        return self._followed(self._clients.receive(client, message, now), now)
+        effects = self._clients.receive(client, message, now)
+        return self._followed_if_needed(message, effects, now)
 
     def set_peers(self, peers: tuple[str, ...], now: float) -> list[Effect]:
         """The configured addresses changed; links that are up stay."""
@@ -148,6 +170,14 @@ class Node:
         """A way of discovery finds these addresses now, in place of what it found before."""
         self._cores.dialler.discovered(source, addresses, now)
         return self._dial(now)
+
+    def set_addresses(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+        """This node listens elsewhere: it is to be dialled at these addresses from now on."""
+        cores = self._cores
+        cores.dialler.moved(addresses)
+        cores.directory.moved(addresses)
+        told = self._peers.carry(cores.membership.set_addresses(addresses, now), now)
+        return self._followed(told, now)
 
     def find_records(self, key: bytes, now: float) -> list[Effect]:
         """Look in the distributed table; ``RecordsFound`` tells what is said under ``key``."""
@@ -177,6 +207,7 @@ class Node:
         cores = self._cores
         effects = self._peers.carry(cores.membership.advance(now), now)
         effects += cores.calls.advance(now)
+        effects += cores.messaging.advance(now)
         effects += self._doubt(cores.neighbourhood.advance(now), now)
         cores.directory.advance(now)
         return [*self._followed(effects, now), *self._dial(now)]
@@ -186,11 +217,14 @@ class Node:
         if self._has_left:
             return math.inf
         cores = self._cores
+        if self._rest_is_due is None:
+            self._rest_is_due = min(
+                cores.membership.next_deadline(),
+                cores.directory.next_deadline(),
+                cores.neighbourhood.next_deadline(),
+            )
         return min(
-            cores.membership.next_deadline(),
-            cores.calls.next_deadline(),
-            cores.directory.next_deadline(),
-            cores.neighbourhood.next_deadline(),
+            self._rest_is_due, cores.calls.next_deadline(), cores.messaging.next_deadline()
         )
 
     def _refusal(self, link: int, peer: Identity) -> CloseLink | None:
@@ -227,7 +261,7 @@ class Node:
         if loser is new:
             self._cores.neighbourhood.linked(old, dialled, now)
             return [closed]
-        replaced = self._peers.replace(old, new)
+        replaced = self._peers.replace(old, new, now)
         return [closed, *replaced, *self._peers.link(new, rumour, dialled, now)]
 
     def _cut(self, link: Link, error: MaculaError, now: float) -> list[Effect]:
@@ -244,9 +278,20 @@ class Node:
             effects += self._peers.carry(self._cores.membership.unreachable(node_id, now), now)
         return effects
 
+    def _followed_if_needed(
+        self, message: Message, effects: list[Effect], now: float
+    ) -> list[Effect]:
+        """The same, but quick for what changes nothing else: events and calls on their way."""
+        cores = self._cores
+        is_quick = type(message) in _ON_THEIR_WAY and not cores.directory.is_touched
+        if is_quick and not cores.neighbourhood.has_requests:
+            return effects
+        return self._followed(effects, now)
+
     def _followed(self, effects: list[Effect], now: float) -> list[Effect]:
         """``effects``, and what the table and topology want after them."""
         neighbourhood = self._cores.neighbourhood
+        self._rest_is_due = None
         if self._has_left:
             return effects
         while self._cores.directory.is_touched:
@@ -269,6 +314,7 @@ class Node:
         return effects
 
     def _dial(self, now: float) -> list[Effect]:
+        self._rest_is_due = None
         if self._has_left:
             return []
         return self._cores.dialler.dial_due(now, len(self._cores.links))

@@ -1,25 +1,25 @@
 """Paths: members without a link that this node calls, or that call it, numbered as links are.
 
 A link has a positive number, a path a negative one: so a call waits for either in the same way.
-What goes over a path is in an envelope (``maculaos.node.relay``).
+What goes over a path is a letter (``maculaos.node.letters``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maculaos.effects import Effect, Send
-
 if TYPE_CHECKING:
+    from maculaos.effects import Effect
     from maculaos.identity import NodeId
-    from maculaos.node.relay import Relay
+    from maculaos.node.letters import Letters
+    from maculaos.wire.messages import Message
 
 
 class Paths:
     """The paths of one node; one stays until its member is gone."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def __init__(self, letters: Letters) -> None:
+        self.letters = letters
         self._numbers: dict[NodeId, int] = {}
         self._members: dict[int, NodeId] = {}
         self._last = 0
@@ -33,21 +33,22 @@ class Paths:
             self._members[number] = member
         return number
 
+    def member_at(self, number: int) -> NodeId | None:
+        """Whom that path leads to; ``None`` once it is gone."""
+        return self._members.get(number)
+
     def drop(self, member: NodeId) -> int | None:
         """That member is gone; the number that its path had."""
+        self.letters.drop(member)
         number = self._numbers.pop(member, None)
         if number is not None:
             del self._members[number]
         return number
 
-    def bring(self, effects: list[Effect]) -> list[Effect]:
-        """The same effects; what is for a path goes over links instead, or is lost."""
-        if all(not isinstance(each, Send) or each.link > 0 for each in effects):
-            return effects
-        return [sent for each in effects for sent in self._brought(each)]
+    def send(self, number: int, message: Message, now: float, until: float) -> list[Effect] | None:
+        """Bring ``message`` over that path, unless it takes longer than ``until``.
 
-    def _brought(self, effect: Effect) -> list[Effect]:
-        if not isinstance(effect, Send) or effect.link > 0:
-            return [effect]
-        member = self._members.get(effect.link)
-        return [] if member is None else self._relay.send(member, effect.message)
+        ``None`` if its member is gone, or if too much is on its way.
+        """
+        member = self._members.get(number)
+        return None if member is None else self.letters.send(member, message, now, until)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from maculaos.effects import Carriage, CloseLink, Effect, Note, Send
 from maculaos.errors import MaculaError, RemoteProtocolError
-from maculaos.identity import NODE_ID_SIZE, Identity, NodeId, short
+from maculaos.identity import NODE_ID_SIZE, NodeId, short
 from maculaos.node.links import Link
 from maculaos.node.relay import Arrived
 from maculaos.node.sayings import from_wire, to_wire
-from maculaos.rpc.pending import Party, Side
+from maculaos.rpc.parties import of_link
 from maculaos.swim.digest import DIGEST_SIZE
 from maculaos.swim.requests import (
     MemberChanged,
@@ -26,9 +26,11 @@ from maculaos.swim.requests import (
     SendPing,
     SendPingRequest,
     SendPong,
+    SendRelayedPing,
     SendState,
 )
 from maculaos.swim.rumour import Health, Rumour
+from maculaos.wire.events import Events, Interest, InterestDigest, InterestWanted, Receipt
 from maculaos.wire.messages import (
     Close,
     Digest,
@@ -41,6 +43,8 @@ from maculaos.wire.messages import (
     PingRequest,
     Pong,
     RpcCall,
+    RpcCancel,
+    RpcCredit,
     RpcError,
     RpcRegister,
     RpcResult,
@@ -65,6 +69,7 @@ _MAX_QUOTES = 10
 # What is cut from a peer's words before they reach a log.
 _MAX_QUOTE = 200
 _CONTROL = StreamClass.CONTROL
+_Published: TypeAlias = Events | Receipt | Interest | InterestDigest | InterestWanted | Event
 _Membership: TypeAlias = Ping | Pong | Heartbeat | PingRequest | Nack | Digest
 
 
@@ -87,31 +92,32 @@ class Peers:
         ]
         effects += self.carry(cores.membership.peer_up(rumour, now), now)
         effects += [Send(link.number, each, _CONTROL) for each in cores.events.interest()]
-        effects += [Send(link.number, each, _CONTROL) for each in cores.calls.offers()]
+        effects += [Send(link.number, each, _CONTROL) for each in cores.calls.offers.to_new_peer()]
+        effects += cores.messaging.link_up(link, now)
         return effects
 
     def unlink(self, link: Link, now: float, *, is_lost: bool = True) -> list[Effect]:
         """Give up a link and all that came with it; one that was spared is not lost."""
         cores = self._cores
-        effects = self._detach(link)
+        effects = self._detach(link, now)
         cores.neighbourhood.unlinked(link, now, is_lost=is_lost)
         requests = cores.membership.peer_down(link.peer.node_id, now, is_lost=is_lost)
         return [*effects, *self.carry(requests, now)]
 
-    def replace(self, old: Link, new: Link) -> list[Effect]:
+    def replace(self, old: Link, new: Link, now: float) -> list[Effect]:
         """Give up a link because another to the same peer takes over."""
         new.addresses.update(old.addresses)
-        return self._detach(old)
+        return self._detach(old, now)
 
     def receive(self, link: Link, message: Message, now: float) -> list[Effect]:
         """A peer says something; raises ``MaculaError`` if it must not."""
         match message:
-            case Event():
-                return self._cores.events.receive(link, message, now)
+            case Events() | Receipt() | Interest() | InterestDigest() | InterestWanted() | Event():
+                return self._hear_of_events(link, message, now)
             case RpcCall():
                 return self._cores.calls.receive(link, message, now)
-            case RpcResult() | RpcError():
-                return self._cores.calls.answer(Party(Side.LINK, link.number), message)
+            case RpcResult() | RpcError() | RpcCancel() | RpcCredit():
+                return self._hear_of_call(link, message, now)
             case Ping() | Pong() | Heartbeat() | PingRequest() | Nack() | Digest():
                 return self.carry(self._hear(link.peer.node_id, message, now), now)
             case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
@@ -120,6 +126,18 @@ class Peers:
                 return self._quote(link, message)
             case _:
                 return self._receive_of_table(link, message, now)
+
+    def _hear_of_events(self, link: Link, message: _Published, now: float) -> list[Effect]:
+        messaging = self._cores.messaging
+        match message:
+            case Events():
+                return messaging.receive(link, message, now)
+            case Receipt():
+                return messaging.receive_receipt(link.peer.node_id, message, now)
+            case Event():
+                return self._cores.events.receive(link, message, now)
+            case _:
+                return messaging.receive_interest(link, message, now)
 
     def _receive_of_table(self, link: Link, message: Message, now: float) -> list[Effect]:
         match message:
@@ -134,28 +152,39 @@ class Peers:
 
     def _take(self, arrived: Arrived, now: float) -> list[Effect]:
         """What came in an envelope; its neighbour is not blamed for what is wrong with it."""
-        message, calls = arrived.message, self._cores.calls
+        message = arrived.message
+        if arrived.routed.seal is not None:
+            return self._cores.calls.read(arrived, now)
         try:
             match message:
-                case RpcCall():
-                    return calls.receive(self._path_to(arrived.source, now), message, now)
-                case RpcResult() | RpcError():
-                    path = self._cores.paths.number_of(arrived.source)
-                    return calls.answer(Party(Side.LINK, path), message)
+                case Ping():
+                    answer = Pong(message.sequence)
+                    return self._cores.relay.send(arrived.source, answer, back_over=arrived.link)
+                case Pong():
+                    sender, sequence = arrived.source, message.sequence
+                    membership = self._cores.membership
+                    return self.carry(membership.hear_relayed_pong(sender, sequence, now), now)
+                case Receipt():
+                    return self._cores.messaging.receive_receipt(arrived.source, message, now)
                 case FindNode() | Nodes() | FindValue() | Values() | Store() | Stored():
                     self._cores.directory.receive(arrived.source, message, now, arrived.link)
         except MaculaError:
             self._cores.counters.messages_ignored += 1
         return []
 
-    def _path_to(self, member: NodeId, now: float) -> Link:
-        """The path to a member, as a link; membership says its name."""
-        held = self._cores.membership.members.get(member)
-        name = held.name if held else "unknown"
-        number = self._cores.paths.number_of(member)
-        return Link(
-            number, Identity(self._realm, member, name), is_outbound=False, since=now, life=0
-        )
+    def _hear_of_call(
+        self, link: Link, message: RpcResult | RpcError | RpcCancel | RpcCredit, now: float
+    ) -> list[Effect]:
+        calls, party = self._cores.calls, of_link(link.number)
+        match message:
+            case RpcResult():
+                return calls.answer(party, message, now)
+            case RpcError():
+                return calls.fail(party, message, now)
+            case RpcCancel():
+                return calls.cancel(party, message, now)
+            case RpcCredit():
+                return calls.credit(party, message, now)
 
     def carry(self, requests: list[Request], now: float) -> list[Effect]:
         """Turn what membership asks into effects."""
@@ -165,7 +194,10 @@ class Peers:
                 effects += self._member_changed(request, now)
             elif isinstance(request, MemberForgotten):
                 self._cores.neighbourhood.forgotten(request.member)
+                self._cores.messaging.forget(request.member.node_id)
                 effects.append(_news("member_forgotten", request.member))
+            elif isinstance(request, SendRelayedPing):
+                effects += self._cores.relay.send(request.to, Ping(request.sequence))
             else:
                 effects += self._packet(request)
         return effects
@@ -175,7 +207,9 @@ class Peers:
         match message:
             case Ping():
                 rumours = from_wire(message.rumours, _RUMOURS_PER_PROBE)
-                return membership.hear_ping(sender, message.sequence, rumours, now)
+                return membership.hear_ping(
+                    sender, message.sequence, rumours, now, is_urgent=message.is_urgent
+                )
             case Pong():
                 rumours = from_wire(message.rumours, _RUMOURS_PER_PROBE)
                 return membership.hear_pong(sender, message.sequence, rumours, now)
@@ -197,7 +231,7 @@ class Peers:
     def _change_interest(
         self, link: int, message: Subscribe | Unsubscribe | RpcRegister | RpcUnregister
     ) -> list[Effect]:
-        topics, methods = self._cores.events.peers, self._cores.calls.peers
+        topics, methods = self._cores.events.peers, self._cores.calls.offers.peers
         match message:
             case Subscribe():
                 topics.add(link, message.topics)
@@ -224,7 +258,8 @@ class Peers:
         link = cores.links.to(after.node_id)
         cores.neighbourhood.member_changed(change.before, after, now)
         cores.directory.member_changed(change.before, after, now)
-        lost = cores.calls.member_gone(after.node_id) if after.health.is_gone else []
+        lost = cores.calls.member_gone(after.node_id, now) if after.health.is_gone else []
+        lost += cores.messaging.member_changed(after, now)
         if link is None or after.health is not Health.DEAD:
             return [note, *lost]
         if not cores.membership.is_silent(after.node_id):
@@ -240,16 +275,19 @@ class Peers:
             return []
         return [_quote(link, message)]
 
-    def _detach(self, link: Link) -> list[Effect]:
+    def _detach(self, link: Link, now: float) -> list[Effect]:
         cores = self._cores
         cores.links.remove(link)
         cores.events.peers.drop(link.number)
-        return cores.calls.link_down(link.number)
+        return [
+            *cores.calls.link_down(link.number, now),
+            *cores.messaging.link_down(link, now),
+        ]
 
 
 def _carriage(request: Packet) -> Carriage:
     """Probes measure the way of a datagram: late is as bad as lost. States must arrive."""
-    if isinstance(request, SendPing) and request.is_urgent:
+    if isinstance(request, SendPing | SendPong) and request.is_urgent:
         return Carriage.STREAM
     is_probe = isinstance(request, SendPing | SendPong | SendPingRequest | SendNack)
     return Carriage.DATAGRAM if is_probe else Carriage.STREAM
@@ -259,7 +297,7 @@ def _messages(request: Packet) -> Iterable[Message]:
     """What is sent for one request."""
     match request:
         case SendPing():
-            return (Ping(request.sequence, to_wire(request.rumours)),)
+            return (Ping(request.sequence, to_wire(request.rumours), request.is_urgent),)
         case SendPong():
             return (Pong(request.sequence, to_wire(request.rumours)),)
         case SendPingRequest():

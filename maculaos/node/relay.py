@@ -1,8 +1,10 @@
 """Messages to members without a link: put in an envelope, and handed on by the nodes between.
 
 An envelope names its sender, and only the last of the links that it came over is authenticated: a
-member of the realm could write another's name on one. So nothing may travel in it but questions to
-the distributed table, whose records are signed, and calls.
+member of the realm could write another's name on one. So nothing may travel in a plain one but
+questions to the distributed table, whose records are signed, and probes that somebody else asked
+for: who asks others for a probe believes them anyway. Calls travel in sealed ones, which their
+sender signed (``maculaos.node.letters``).
 """
 
 from __future__ import annotations
@@ -17,10 +19,15 @@ from maculaos.kademlia.rates import Allowance
 from maculaos.node.entries import node_id_from_wire
 from maculaos.node.links import Link
 from maculaos.node.routing import MAX_HOPS, Routing
+from maculaos.wire.events import Receipt
 from maculaos.wire.frames import FrameReader
 from maculaos.wire.messages import (
     Message,
+    Ping,
+    Pong,
     RpcCall,
+    RpcCancel,
+    RpcCredit,
     RpcError,
     RpcResult,
     decode_message,
@@ -42,20 +49,26 @@ _ROUTABLE: Final = (
     Values,
     Store,
     Stored,
-    RpcCall,
-    RpcResult,
-    RpcError,
+    Ping,
+    Pong,
+    Receipt,
 )
+# Only under the seal of their sender.
+_LETTERS: Final = (RpcCall, RpcResult, RpcError, RpcCancel, RpcCredit)
 _MESSAGES: Final = StreamClass.MESSAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What came in an envelope for this node, who is said to have sent it, and the last link."""
+    """What came in an envelope for this node, who is said to have sent it, and the last link.
+
+    An envelope with a seal may hold no message.
+    """
 
     source: NodeId
-    message: Message
+    message: Message | None
     link: Link
+    routed: Routed
 
 
 class Relay:
@@ -93,6 +106,16 @@ class Relay:
         routed = Routed(to, self._me, MAX_HOPS, encode_message(message))
         return [Send(link.number, routed, _MESSAGES)]
 
+    def post(self, routed: Routed, to: NodeId, *, is_again: bool = False) -> list[Effect]:
+        """Bring an envelope on its way to ``to``, over its link or others; empty if there is none.
+
+        One that ``is_again`` sent goes another way than before.
+        """
+        link = self._routing.next_hop(to)
+        if link is not None and is_again and link.peer.node_id != to:
+            link = self._routing.detour(link) or link
+        return [] if link is None else [Send(link.number, routed, _MESSAGES)]
+
     def receive(self, link: Link, routed: Routed, now: float) -> list[Effect] | Arrived:
         """An envelope comes in: what it held if it is for this node, else it goes on.
 
@@ -105,11 +128,12 @@ class Relay:
             return self._drop()
         if target != self._me:
             return self._pass_on(link, routed, target)
-        message = _opened(routed)
-        sender = self._members.get(source)
-        if message is None or sender is None or sender.health.is_gone:
+        message, sender = _opened(routed), self._members.get(source)
+        if sender is None or sender.health.is_gone:
             return self._drop()
-        return Arrived(source, message, link)
+        if message is None and (routed.frame or routed.seal is None):
+            return self._drop()
+        return Arrived(source, message, link, routed)
 
     def _pass_on(self, link: Link, routed: Routed, target: NodeId) -> list[Effect]:
         onward = self._routing.next_hop(target)
@@ -118,7 +142,8 @@ class Relay:
         if onward is None or routed.hops <= 1:
             return self._drop()
         self._counters.envelopes_passed_on += 1
-        further = Routed(routed.target, routed.source, routed.hops - 1, routed.frame)
+        hops, frame = routed.hops - 1, routed.frame
+        further = Routed(routed.target, routed.source, hops, frame, routed.seal)
         return [Send(onward.number, further, _MESSAGES)]
 
     def _drop(self) -> list[Effect]:
@@ -136,4 +161,4 @@ def _opened(routed: Routed) -> Message | None:
         message = decode_message(frames[0]) if len(frames) == 1 else None
     except RemoteProtocolError:
         return None
-    return message if isinstance(message, _ROUTABLE) else None
+    return message if isinstance(message, _ROUTABLE if routed.seal is None else _LETTERS) else None

@@ -8,42 +8,29 @@ over a link: neither can take the other's room.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from maculaos.kademlia.methods import MethodRegistry
-from maculaos.rpc.pending import Party
+from maculaos.rpc.pending import PendingCall
 from maculaos.rpc.providers import Providers
 from maculaos.wire.messages import RpcCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from maculaos.kademlia.requests import ValueFound
     from maculaos.node.directory import Directory
     from maculaos.node.paths import Paths
+    from maculaos.rpc.parties import Party
     from maculaos.swim.members import Members
+
+Call: TypeAlias = PendingCall[RpcCall]
 
 # How long a provider that was found is called before it is looked for again.
 KEEP_S: Final = 60.0
-# So many providers are enough for a call, and to choose from for a while.
+# So many providers are enough for a call, and so many to choose from for a while.
 _ENOUGH: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A call until its provider is found; ``deadline`` is in monotonic seconds."""
-
-    origin: Party
-    message: RpcCall
-    deadline: float
-
-    def left(self, now: float) -> RpcCall:
-        """The call with the time that is left; at least a millisecond."""
-        left_ms = max(1, int((self.deadline - now) * 1000))
-        return msgspec.structs.replace(self.message, deadline_ms=left_ms)
+_MANY: Final = 16
 
 
 class Seeking:
@@ -53,7 +40,7 @@ class Seeking:
         self._directory = directory
         self._paths = paths
         self._limit = limit
-        self._waiting: dict[str, list[Waiting]] = {}
+        self._waiting: dict[str, list[Call]] = {}
         self._methods: dict[int, str] = {}
         self._count = 0
         # No waiting call is due before this.
@@ -61,6 +48,8 @@ class Seeking:
         self._providers = Providers(limit)
         # Until when each is kept; all are kept equally long: the first is the earliest.
         self._known: dict[tuple[int, str], float] = {}
+        # When more providers of a method were looked for, the earliest first.
+        self._surveyed: dict[str, float] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -70,26 +59,35 @@ class Seeking:
         """How many providers are kept, counted once for each of their methods."""
         return len(self._providers)
 
-    def choose(self, method: str) -> int | None:
+    def choose(self, method: str, avoided: Sequence[int] = ()) -> int | None:
         """The path to a provider that was found; ``None`` if there is none."""
-        return self._providers.choose(method)
+        return self._providers.choose(method, avoided)
 
-    def wait(self, origin: Party, message: RpcCall, now: float) -> bool:
+    def known(self, method: str) -> Sequence[int]:
+        """The paths to all providers that were found."""
+        return self._providers.sources(method)
+
+    def survey(self, method: str, now: float) -> None:
+        """Look for more providers to choose from, if that was not done lately; nobody waits."""
+        if method in self._surveyed or method in self._waiting:
+            return
+        if len(self._surveyed) >= self._limit:
+            del self._surveyed[next(iter(self._surveyed))]
+        self._surveyed[method] = now + KEEP_S
+        self._look(method, now, _MANY)
+
+    def wait(self, call: Call, method: str, now: float) -> bool:
         """Look for a provider; whether the call may wait for it."""
         if self._count >= self._limit:
             return False
-        deadline = now + message.deadline_ms / 1000
-        waiting = self._waiting.get(message.method)
-        if waiting is None:
-            waiting = self._waiting[message.method] = []
-            number = self._directory.find_method(message.method, now, enough=_ENOUGH)
-            self._methods[number] = message.method
-        waiting.append(Waiting(origin, message, deadline))
+        if method not in self._waiting:
+            self._look(method, now, _ENOUGH)
+        self._waiting[method].append(call)
         self._count += 1
-        self._due_at = min(self._due_at, deadline)
+        self._due_at = min(self._due_at, call.deadline)
         return True
 
-    def found(self, result: ValueFound, members: Members, now: float) -> list[Waiting]:
+    def found(self, result: ValueFound, members: Members, now: float) -> list[Call]:
         """A search ended: the calls that waited for it; who answers is kept from now on."""
         method = self._methods.pop(result.number, None)
         if method is None:
@@ -102,31 +100,50 @@ class Seeking:
         self._count -= len(waiting)
         return waiting
 
+    def cancel(self, origin: Party, number: int) -> bool:
+        """Its caller does not want the result of that call any more; whether it waited."""
+        return bool(self._take(lambda each: each.origin == origin and each.origin_call == number))
+
     def drop(self, origin: Party) -> None:
         """Whoever called is gone."""
         self._take(lambda each: each.origin == origin)
 
-    def forget(self, path: int) -> None:
-        """That member is gone, or does not answer what it said it does."""
-        self._providers.drop(path)
+    def deny(self, path: int, method: str) -> None:
+        """That member does not answer what it said it does."""
+        self._let_go((path, method))
 
-    def advance(self, now: float) -> list[Waiting]:
+    def forget(self, path: int) -> None:
+        """That member is gone."""
+        for method in self._providers.methods_of(path):
+            self._let_go((path, method))
+
+    def advance(self, now: float) -> list[Call]:
         """Look again for what was found long ago; return the calls whose deadline has passed."""
         while self._known:
             known, until = next(iter(self._known.items()))
             if until > now:
                 break
             self._let_go(known)
+        while self._surveyed and next(iter(self._surveyed.values())) <= now:
+            del self._surveyed[next(iter(self._surveyed))]
         if now < self._due_at:
             return []
         late = self._take(lambda each: each.deadline <= now)
-        deadlines = (each.deadline for waiting in self._waiting.values() for each in waiting)
+        deadlines = (call.deadline for waiting in self._waiting.values() for call in waiting)
         self._due_at = min(deadlines, default=math.inf)
         return late
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity if never."""
-        return min(self._due_at, next(iter(self._known.values()), math.inf))
+        return min(
+            self._due_at,
+            next(iter(self._known.values()), math.inf),
+            next(iter(self._surveyed.values()), math.inf),
+        )
+
+    def _look(self, method: str, now: float, enough: int) -> None:
+        self._waiting[method] = []
+        self._methods[self._directory.find_method(method, now, enough=enough)] = method
 
     def _keep(self, path: int, method: str, now: float) -> None:
         """One more provider; the one that was found first makes room for it."""
@@ -141,13 +158,13 @@ class Seeking:
             path, method = known
             self._providers.remove(path, (method,))
 
-    def _take(self, is_wanted: Callable[[Waiting], bool]) -> list[Waiting]:
+    def _take(self, is_wanted: Callable[[Call], bool]) -> list[Call]:
         """Take out the waiting calls for which that holds; their searches go on."""
-        taken: list[Waiting] = []
+        taken: list[Call] = []
         for method, waiting in self._waiting.items():
-            out = [each for each in waiting if is_wanted(each)]
+            out = [call for call in waiting if is_wanted(call)]
             if out:
-                self._waiting[method] = [each for each in waiting if not is_wanted(each)]
+                self._waiting[method] = [call for call in waiting if not is_wanted(call)]
                 taken += out
         self._count -= len(taken)
         return taken

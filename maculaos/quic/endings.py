@@ -25,9 +25,23 @@ class Ending:
     reason: str
 
     @property
-    def is_spare(self) -> bool:
-        """Whether one end gave up a link that topology needs no more."""
-        return self.cause.removeprefix("peer: ") == cause_of(ErrorCode.SPARE_LINK)
+    def raises_doubt(self) -> bool:
+        """Whether the peer may be dead.
+
+        It is not where one end gave up a link that topology needs no more, nor where the peer
+        says that it has no room.
+        """
+        return self.cause not in _SIGNS_OF_LIFE
+
+
+def cause_of(code: ErrorCode) -> str:
+    """The word under which an ending with that code is counted."""
+    return code.name.lower().replace("_", " ")
+
+
+_SPARE: Final = cause_of(ErrorCode.SPARE_LINK)
+_NO_ROOM: Final = cause_of(ErrorCode.LIMIT_EXCEEDED)
+_SIGNS_OF_LIFE: Final = (_SPARE, f"peer: {_SPARE}", f"peer: {_NO_ROOM}")
 
 
 def ending_of(quic: MutualConnection) -> Ending | None:
@@ -50,11 +64,6 @@ def ending_of(quic: MutualConnection) -> Ending | None:
 def phrase(code: ErrorCode, reason: str) -> str:
     """The code by name, and the reason."""
     return f"{code.name}: {reason}" if reason else code.name
-
-
-def cause_of(code: ErrorCode) -> str:
-    """The word under which an ending with that code is counted."""
-    return code.name.lower().replace("_", " ")
 
 
 def _known_code(code: int) -> ErrorCode:

@@ -25,13 +25,20 @@ from maculaos.quic.mutual_tls import CONNECTION_ID_SIZE, MutualConnection, quic_
 from maculaos.quic.port import Port, SocketAddress, resolve
 from maculaos.quic.racing import race
 from maculaos.quic.retry import AddressTokens, retry_packet
-from maculaos.quic.routes import Routes, negotiation_for, opens_connection, read_header
+from maculaos.quic.routes import (
+    Routes,
+    negotiation_for,
+    opens_connection,
+    read_header,
+    short_destination,
+)
 from maculaos.quic.tickets import Tickets
 from maculaos.wire.messages import may_travel_early
 from maculaos.wire.registry import ErrorCode
 
 if TYPE_CHECKING:
     from maculaos.host.clock import Clock
+    from maculaos.quic.endings import Ending
     from maculaos.quic.routes import Header
     from maculaos.security.credentials import Credentials
     from maculaos.settings import NodeSettings
@@ -45,11 +52,16 @@ LINGER_S: Final = 3.0
 
 
 class DialFailed(MaculaError):
-    """No link to that address; the text says why, ``is_self`` that this node itself answered."""
+    """No link to that address; the text says why.
 
-    def __init__(self, reason: str, *, is_self: bool = False) -> None:
+    ``is_self`` says that this node itself answered, ``raises_doubt`` whether the peer may be dead:
+    one that has no room lives, and a limit of this node says nothing of anybody.
+    """
+
+    def __init__(self, reason: str, *, is_self: bool = False, raises_doubt: bool = True) -> None:
         super().__init__(reason)
         self.is_self = is_self
+        self.raises_doubt = raises_doubt
 
 
 class Endpoint:
@@ -81,11 +93,15 @@ class Endpoint:
         self._awake: dict[Link, None] = {}
         self._established: dict[int, Link] = {}
         self._is_closed = False
+        # Datagrams are being read: what is woken now is flushed behind the last of them.
+        self._is_reading = False
         self._port: Port
         # Where it listened before it moved, for a moment.
         self._left: Port | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._terms: LinkTerms
+        # What others are told to dial; empty: where the endpoint listens.
+        self._advertised = settings.listen.advertise
         # What the links that are gone had counted.
         self._past_counts: Counter[str] = Counter()
         #: Links that ended before they were established, by cause.
@@ -110,7 +126,7 @@ class Endpoint:
         endpoint = cls(settings, credentials, observer, clock)
         listen = settings.listen
         wanted = listen.port if port is None else port
-        endpoint._port = await Port.open(listen.address, wanted, endpoint._receive)
+        endpoint._port = await Port.open(listen.address, wanted, endpoint._receive, endpoint._flush)
         endpoint._terms = LinkTerms(
             local=credentials.identity,
             addresses=listen.advertise or (str(endpoint.address),),
@@ -173,7 +189,7 @@ class Endpoint:
         What is still under way to the old address is heard for ``LINGER_S``.
         """
         wanted = self.address.port if port is None else port
-        new = await Port.open(host, wanted, self._receive)
+        new = await Port.open(host, wanted, self._receive, self._flush)
         if self._is_closed or new.family is not self._port.family:
             new.close()
             raise UsageError(f"cannot move to {host}", "name an address of the family in use")
@@ -181,10 +197,14 @@ class Endpoint:
         self._leave_port()
         self._left, self._port = self._port, new
         self._linger = self._loop.call_later(LINGER_S, self._leave_port)
-        advertised = self._settings.listen.advertise or (str(self.address),)
-        self._terms = replace(self._terms, addresses=advertised)
+        self.advertise(self._advertised)
         for link in self.links:
             link.move(self._loop.time())
+
+    def advertise(self, addresses: tuple[str, ...]) -> None:
+        """Tell new peers to dial these from now on; none: where the endpoint listens."""
+        self._advertised = addresses
+        self._terms = replace(self._terms, addresses=addresses or (str(self.address),))
 
     async def _dial(
         self,
@@ -196,7 +216,8 @@ class Endpoint:
         if self._is_closed:
             raise DialFailed(f"{address}: this node is shutting down")
         if len(self._links) >= self._settings.limits.links:
-            raise DialFailed(f"{address}: this node has {len(self._links)} links, its limit")
+            what = f"{address}: this node has {len(self._links)} links, its limit"
+            raise DialFailed(what, raises_doubt=False)
         link = self._new_link(self._connection(is_client=True), deadline)
         link.dialled = address
         link.first_words = first_words
@@ -206,7 +227,11 @@ class Endpoint:
         try:
             return await answer
         except DialFailed as failure:
-            raise DialFailed(f"{address}: {failure}", is_self=failure.is_self) from None
+            raise DialFailed(
+                f"{address}: {failure}",
+                is_self=failure.is_self,
+                raises_doubt=failure.raises_doubt,
+            ) from None
         except asyncio.CancelledError:
             link.close(ErrorCode.NO_ERROR, "no longer wanted")
             raise
@@ -250,7 +275,7 @@ class Endpoint:
 
     def wake(self, link: Link) -> None:
         """See ``Carrier.wake``."""
-        if not self._awake:
+        if not (self._awake or self._is_reading):
             self._loop.call_soon(self._flush)
         self._awake[link] = None
 
@@ -278,18 +303,26 @@ class Endpoint:
     # Datagrams in, datagrams out, time.
 
     def _receive(self, datagram: bytes, sender: SocketAddress) -> None:
-        header = read_header(datagram)
-        if header is None:
-            return
-        link = self._routes.find(header.destination)
+        # What it leads to leaves when all that had arrived is read: see ``_flush``.
+        self._is_reading = True
+        destination = short_destination(datagram)
+        link = None if destination is None else self._routes.find(destination)
         if link is None:
-            link = self._accept(header, len(datagram), sender)
+            link = self._link_of_long(datagram, sender)
         if link is None:
             return
         link.receive_datagram(datagram, sender, self._loop.time())
         if not link.has_peer_address:
             # Nothing in it could be read: it did not open a connection after all.
             self._forget(link)
+
+    def _link_of_long(self, datagram: bytes, sender: SocketAddress) -> Link | None:
+        """Whose the datagram is, or whom it opens."""
+        header = read_header(datagram)
+        if header is None:
+            return None
+        link = self._routes.find(header.destination)
+        return self._accept(header, len(datagram), sender) if link is None else link
 
     def _accept(self, header: Header, size: int, sender: SocketAddress) -> Link | None:
         negotiation = negotiation_for(header, size)
@@ -360,6 +393,7 @@ class Endpoint:
         return link
 
     def _flush(self) -> None:
+        self._is_reading = False
         awake, self._awake = self._awake, {}
         for link in awake:
             self._carry(link)
@@ -370,7 +404,7 @@ class Endpoint:
             if not self._port.send(datagram, remote):
                 link.size_refused(len(datagram), now)
         if link.ended is not None:
-            self._report_end(link, link.ended.cause, link.ended.reason)
+            self._report_end(link, link.ended)
         if link.is_over:
             self._forget(link)
         else:
@@ -379,7 +413,8 @@ class Endpoint:
     def _arm_timer(self, link: Link) -> None:
         wanted = link.next_timer()
         timer = self._timers.get(link.number)
-        if timer is not None and timer.when() == wanted:
+        if timer is not None and wanted is not None and timer.when() <= wanted:
+            # It fires early, finds nothing to do, and is set anew: cheaper than with each packet.
             return
         if timer is not None:
             timer.cancel()
@@ -392,7 +427,7 @@ class Endpoint:
         # The loop may call a little early, by the resolution of its clock.
         link.handle_timer(max(self._loop.time(), wanted))
 
-    def _report_end(self, link: Link, cause: str, reason: str) -> None:
+    def _report_end(self, link: Link, ended: Ending) -> None:
         """Tell of the end of ``link``, once; its connection may still have a closing period."""
         if self._links.pop(link.number, None) is None:
             return
@@ -400,12 +435,14 @@ class Endpoint:
         answer = self._dials.pop(link.number, None)
         if self._established.pop(link.number, None) is not None:
             self._past_counts += link.counts
-            self._observer.link_down(link, reason)
+            self._observer.link_down(link, ended.reason)
             return
-        self.refused[cause] += 1
+        self.refused[ended.cause] += 1
         if answer is not None and not answer.done():
-            is_self = cause == cause_of(ErrorCode.SELF_DIALLED)
-            answer.set_exception(DialFailed(reason, is_self=is_self))
+            is_self = ended.cause == cause_of(ErrorCode.SELF_DIALLED)
+            answer.set_exception(
+                DialFailed(ended.reason, is_self=is_self, raises_doubt=ended.raises_doubt)
+            )
 
     def _forget(self, link: Link) -> None:
         self._routes.forget(link)

@@ -211,7 +211,7 @@ class Link:
         check_local_message(message)
         if not self.is_established:
             return False
-        data = b"".join(self._packer.pack(message))
+        data = b"".join(self._packer.pack(message, may_compress=not self._quic.is_near))
         if carriage is Carriage.DATAGRAM and len(data) <= self._quic.datagram_room:
             self._quic.send_datagram_frame(data)
             self._carrier.wake(self)

@@ -19,7 +19,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic.quic.congestion.reno import RenoCongestionControl
-from aioquic.quic.connection import END_STATES, QuicConnection, QuicNetworkPath
+from aioquic.quic.connection import END_STATES, QuicNetworkPath
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketPacer
@@ -27,6 +27,7 @@ from aioquic.tls import Epoch
 
 from maculaos.quic.datagrams import MAX_DATAGRAM_PAYLOAD, MAX_WAITING_DATAGRAMS
 from maculaos.quic.path_size import BASE_SIZE, PathSize
+from maculaos.quic.short_packets import ShortPacketConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +52,7 @@ _DATAGRAM_HEADER: Final = 3
 _LAST_RANK: Final = 255
 
 
-class PathConnection(QuicConnection):
+class PathConnection(ShortPacketConnection):
     """A ``QuicConnection`` with the properties above; its public face is used as ever."""
 
     def __init__(self, **options: Any) -> None:
@@ -63,7 +64,7 @@ class PathConnection(QuicConnection):
         #: DATAGRAM frames that were crowded out by newer ones.
         self.datagrams_dropped = 0
         self._datagrams_pending = deque(maxlen=MAX_WAITING_DATAGRAMS)
-        self._loss._cc = _WatchfulReno(self.path_size)
+        self._loss._cc = _WatchfulReno(self)
         self._loss._pacer = _NearPacer(self)
         self._heard_at = 0.0
 
@@ -93,7 +94,8 @@ class PathConnection(QuicConnection):
     @property
     def _streams_queue(self) -> list[QuicStream]:
         # aioquic puts a stream that was served last; the order is stable, so equals take turns.
-        self._queue.sort(key=self._rank)
+        if len(self._queue) > 1:
+            self._queue.sort(key=self._rank)
         return self._queue
 
     @_streams_queue.setter
@@ -146,8 +148,11 @@ class PathConnection(QuicConnection):
     @property
     def is_near(self) -> bool:
         """Whether the peer is on this machine, or about as quick to reach."""
-        host = str(self._network_paths[0].addr[0]) if self._network_paths else ""
-        return self._loss._rtt_min <= _NEAR_S or host.startswith(_LOOPBACK)
+        if self._loss._rtt_min <= _NEAR_S:
+            return True
+        return bool(self._network_paths) and str(self._network_paths[0].addr[0]).startswith(
+            _LOOPBACK
+        )
 
     @property
     def _can_probe(self) -> bool:
@@ -250,7 +255,7 @@ class PathConnection(QuicConnection):
         loss = self._loss
         for packet in self._spaces[Epoch.ONE_RTT].sent_packets.values():
             packet.in_flight = False
-        loss._cc = _WatchfulReno(self.path_size)
+        loss._cc = _WatchfulReno(self)
         loss._pacer = _NearPacer(self)
         loss._rtt_initialized = False
         loss._rtt_latest = loss._rtt_smoothed = loss._rtt_variance = 0.0
@@ -261,15 +266,24 @@ class PathConnection(QuicConnection):
 class _WatchfulReno(RenoCongestionControl):
     """New Reno that tells the path's size what became of packets, and whose datagrams may grow."""
 
-    def __init__(self, path_size: PathSize) -> None:
+    def __init__(self, connection: PathConnection) -> None:
         super().__init__(max_datagram_size=BASE_SIZE)
-        self._path_size = path_size
+        self._connection = connection
+        self._path_size = connection.path_size
 
     def resize(self, size: int) -> None:
         """Datagrams are that large from now on (RFC 9002, 7.2)."""
         self._max_datagram_size = size
         initial = min(_INITIAL_WINDOW * size, max(_INITIAL_WINDOW_BYTES, 2 * size))
         self.congestion_window = max(self.congestion_window, initial)
+
+    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
+        """See ``QuicCongestionControl``; slow start ends when round trips grow longer (HyStart).
+
+        Not to a near peer: there they do because somebody else has the processor.
+        """
+        if not self._connection.is_near:
+            super().on_rtt_measurement(now=now, rtt=rtt)
 
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
         """See ``QuicCongestionControl``."""

@@ -30,8 +30,9 @@ MAX_RESOLVED: Final = 8
 _LARGEST_DATAGRAM: Final = 65_535
 # Datagrams taken per turn of the loop: more is faster, and makes everything else wait longer.
 _BATCH: Final = 64
-# Asked for, not needed: the kernel gives what it allows, and bursts are lost beyond it.
-_SOCKET_BUFFER_BYTES: Final = 4 * 1024 * 1024
+# Asked for, not needed: bursts are lost beyond it. Linux gives what it allows, FreeBSD refuses
+# more than that (ENOBUFS), and is asked for less.
+_SOCKET_BUFFERS_BYTES: Final = (4 * 1024 * 1024, 1024 * 1024, 256 * 1024)
 
 # Python has no names for these: (level, option, value), from the systems' own header files. A
 # socket for both families takes both. On Linux it is IP_PMTUDISC_PROBE: what the system learnt of
@@ -57,12 +58,19 @@ _BIND_ERRORS: Final[dict[int, tuple[str, str]]] = {
 }
 
 
+def _nothing() -> None:
+    """Nobody waits for the end of what had arrived."""
+
+
 class Port:
     """A bound UDP socket on the running loop."""
 
-    def __init__(self, sock: socket.socket, receive: Receiver) -> None:
+    def __init__(
+        self, sock: socket.socket, receive: Receiver, drained: Callable[[], None] = _nothing
+    ) -> None:
         self._socket = sock
         self._receive = receive
+        self._drained = drained
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._read)
         self.family = socket.AddressFamily(sock.family)
@@ -70,24 +78,26 @@ class Port:
         self.errors: Counter[str] = Counter()
 
     @classmethod
-    async def open(cls, host: str, port: int, receive: Receiver) -> Port:
+    async def open(
+        cls, host: str, port: int, receive: Receiver, drained: Callable[[], None] = _nothing
+    ) -> Port:
         """Listen on ``host`` (an address or a name) and ``port`` (0: any free one).
 
-        ``receive`` is called with every datagram and its sender. Raises ``UsageError`` when the
-        address cannot be had.
+        ``receive`` is called with every datagram and its sender, and then ``drained`` once for all
+        that had arrived. Raises ``UsageError`` when the address cannot be had.
         """
         family, address = await _first_address(host, port)
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+                _widen(sock, option)
             if family == socket.AF_INET6:
                 # One socket for both families when it listens on [::].
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             _forbid_fragments(sock)
             sock.bind(address)
-            return cls(sock, receive)
+            return cls(sock, receive, drained)
         except OSError as error:
             sock.close()
             raise _bind_error(error, host, port) from error
@@ -111,18 +121,20 @@ class Port:
             self._socket.close()
 
     def _read(self) -> None:
+        take, receive = self._socket.recvfrom, self._receive
         for _ in range(_BATCH):
             try:
-                datagram, address = self._socket.recvfrom(_LARGEST_DATAGRAM)
+                datagram, address = take(_LARGEST_DATAGRAM)
             except BlockingIOError:
-                return
+                break
             except OSError as error:
                 # Linux reports here that an earlier datagram found nobody.
                 self.errors[_name_of(error)] += 1
-                return
-            self._receive(datagram, address)
+                break
+            receive(datagram, address)
             if self._socket.fileno() < 0:
-                return
+                break
+        self._drained()
 
 
 async def resolve(host: str, port: int, family: socket.AddressFamily) -> list[SocketAddress]:
@@ -160,6 +172,14 @@ async def _first_address(host: str, port: int) -> tuple[socket.AddressFamily, So
             f"{host} has no address: {error.strerror}", "correct listen.address"
         ) from error
     return found[0][0], found[0][4]
+
+
+def _widen(sock: socket.socket, option: int) -> None:
+    """Ask for as large a buffer as this system gives."""
+    for size in _SOCKET_BUFFERS_BYTES:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+            return
 
 
 def _forbid_fragments(sock: socket.socket) -> None:

@@ -41,6 +41,13 @@ class Header:
     token: bytes = b""
 
 
+def short_destination(datagram: bytes) -> bytes | None:
+    """The connection id of a packet with a short header, or nothing if it has another one."""
+    if not datagram or datagram[0] & _LONG_HEADER or len(datagram) <= CONNECTION_ID_SIZE:
+        return None
+    return datagram[1 : 1 + CONNECTION_ID_SIZE]
+
+
 def read_header(datagram: bytes) -> Header | None:
     """The header of ``datagram``, or nothing if it is not QUIC."""
     if not datagram:

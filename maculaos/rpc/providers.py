@@ -9,7 +9,7 @@ from maculaos.errors import MaculaError
 from maculaos.rpc.methods import check_method
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 
 class TooManyMethods(MaculaError):
@@ -37,14 +37,25 @@ class Providers:
         """Every method that somebody answers."""
         return self._sources_of.keys()
 
-    def choose(self, method: str) -> int | None:
-        """The source whose turn it is; ``None`` if nobody answers ``method``."""
+    def choose(self, method: str, avoided: Collection[int] = ()) -> int | None:
+        """The source whose turn it is; ``None`` if nobody else answers ``method``."""
         turns = self._sources_of.get(method)
         if not turns:
             return None
-        chosen = turns[0]
-        turns.rotate(-1)
-        return chosen
+        for _ in range(len(turns)):
+            chosen = turns[0]
+            turns.rotate(-1)
+            if not avoided or chosen not in avoided:
+                return chosen
+        return None
+
+    def sources(self, method: str) -> Sequence[int]:
+        """Everybody who answers ``method``, in no order that means anything; do not keep it."""
+        return self._sources_of.get(method, ())
+
+    def methods_of(self, source: int) -> tuple[str, ...]:
+        """What ``source`` answers."""
+        return tuple(self._methods_of.get(source, ()))
 
     def add(self, source: int, methods: Iterable[str]) -> tuple[str, ...]:
         """Register ``source``; return the methods that nobody answered before.
@@ -81,4 +92,4 @@ class Providers:
 
     def drop(self, source: int) -> tuple[str, ...]:
         """Forget ``source``; return the methods that nobody answers any more."""
-        return self.remove(source, tuple(self._methods_of.get(source, ())))
+        return self.remove(source, self.methods_of(source))

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maculaos.security.credentials import Credentials
+    from maculaos.wire.events import Events
     from maculaos.wire.messages import Event
+    from maculaos.wire.signatures import E
 
 
 class RealmEventSeal:
@@ -19,12 +21,12 @@ class RealmEventSeal:
     def __init__(self, current: Callable[[], Credentials]) -> None:
         self._current = current
 
-    def sign(self, event: Event) -> Event:
+    def sign(self, event: E) -> E:
         """The same event, signed by this node; raises ``LocalProtocolError`` if not its own."""
         ours = self._current()
         return sign_event(event, ours.identity.realm, ours.key)
 
-    def is_genuine(self, event: Event) -> bool:
+    def is_genuine(self, event: Event | Events) -> bool:
         """Whether the publisher signed it, for this realm."""
         try:
             check_event(event, self._current().identity.realm)

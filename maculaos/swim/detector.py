@@ -16,7 +16,14 @@ from maculaos.swim.allowance import Allowance
 from maculaos.swim.awareness import Awareness
 from maculaos.swim.probe import Probe, Probes
 from maculaos.swim.relays import Relay, Relays
-from maculaos.swim.requests import Request, SendNack, SendPing, SendPingRequest, SendPong
+from maculaos.swim.requests import (
+    Request,
+    SendNack,
+    SendPing,
+    SendPingRequest,
+    SendPong,
+    SendRelayedPing,
+)
 from maculaos.swim.rumour import Health
 
 if TYPE_CHECKING:
@@ -100,6 +107,10 @@ class Detector:
             self._doubted.pop(probe.target, None)
             self.awareness.improve()
             return []
+        return self.hear_relayed_pong(sender, sequence)
+
+    def hear_relayed_pong(self, sender: NodeId, sequence: int) -> list[Request]:
+        """An answer that came over others, who vouch for its sender: it answers no own probe."""
         relay = self._relays.answer(sequence, sender)
         return [] if relay is None else [SendPong(relay.asker, relay.sequence, ())]
 
@@ -113,12 +124,14 @@ class Detector:
         """A linked member asks this node to probe ``target`` for it."""
         if not self.requests_allowed.take(sender, now):
             return []
-        if target not in self.peers or target == sender or not self._relays.has_room():
+        if target == sender or not self._knows(target) or not self._relays.has_room():
             return [SendNack(sender, sequence)]
         number = self._probes.number()
         deadline = now + _HELPER_SHARE * self._settings.probe_timeout_s
         self._relays.open(number, Relay(sender, sequence, target, deadline))
-        return [SendPing(target, number, ())]
+        if target in self.peers:
+            return [SendPing(target, number, ())]
+        return [SendRelayedPing(target, number)]
 
     def advance(self, now: float) -> list[Request]:
         """Do what is due: verdicts on probes, relays, and the next probe."""
@@ -139,6 +152,11 @@ class Detector:
     def next_deadline(self) -> float:
         """When ``advance`` has something to do."""
         return min(self._probe_at, self._probes.next_deadline(), self._relays.next_deadline())
+
+    def _knows(self, target: NodeId) -> bool:
+        """Whether that member may be asked: linked, or at least not gone."""
+        held = self._view.members.get(target)
+        return held is not None and (target in self.peers or not held.health.is_gone)
 
     def _next_probe(self, now: float) -> list[Request]:
         self._probe_at = now + self._settings.probe_interval_s * self.awareness.factor

@@ -47,7 +47,7 @@ class Exchange:
 
     def propose(self, peer: NodeId) -> SendDigest:
         """Begin a comparison."""
-        return SendDigest(peer, self._view.size(), self._view.members.digest.total)
+        return SendDigest(peer, *self._view.members.opening())
 
     def hear_digest(
         self, sender: NodeId, members: int, total: int, buckets: bytes, now: float

@@ -45,6 +45,13 @@ class Members:
         """How many are alive or suspected."""
         return len(self._members) - len(self._tombstones)
 
+    def opening(self) -> tuple[int, int]:
+        """How many are present, this node included, and the digest of all of them.
+
+        Whoever dials says so first: with it the other end begins to compare the views.
+        """
+        return self.count_present() + 1, self.digest.total
+
     def is_news(self, heard: Rumour) -> bool:
         """Whether believing ``heard`` would change the table."""
         held = self._members.get(heard.node_id)

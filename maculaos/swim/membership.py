@@ -98,8 +98,6 @@ class Membership:
         elif held.said != peer.said:
             # It alone can put right what is wrong, or go on where its earlier life ended.
             requests.append(SendState(peer.node_id, (held,)))
-        if self.me.node_id < peer.node_id:
-            requests.append(self._exchange.propose(peer.node_id))
         return self._settled(requests, now)
 
     def peer_down(self, node_id: NodeId, now: float, *, is_lost: bool = True) -> list[Request]:
@@ -134,15 +132,21 @@ class Membership:
         return self._settled([*changes, *self._detector.buddy(changes, now)], now)
 
     def hear_ping(
-        self, sender: NodeId, sequence: int, rumours: Sequence[Rumour], now: float
+        self,
+        sender: NodeId,
+        sequence: int,
+        rumours: Sequence[Rumour],
+        now: float,
+        *,
+        is_urgent: bool = False,
     ) -> list[Request]:
-        """A linked member probes this node: answer, with rumours."""
+        """A linked member probes this node: answer, with rumours, the way it asked."""
         requests = self.hear(rumours, now, sender)
         if not self.has_left:
             riders = self._view.gossip.piggyback(sender)
             if rumours and self.me.incarnation and not riders:
                 riders = self._refutation(rumours)
-            requests.append(SendPong(sender, sequence, riders))
+            requests.append(SendPong(sender, sequence, riders, is_urgent))
         return requests
 
     def hear_pong(
@@ -151,6 +155,10 @@ class Membership:
         """A linked member answers; an answer to nobody's question still carries rumours."""
         requests = self._detector.hear_pong(sender, sequence)
         return self._settled([*requests, *self.hear(rumours, now, sender)], now)
+
+    def hear_relayed_pong(self, sender: NodeId, sequence: int, now: float) -> list[Request]:
+        """A member without link answers what this node asked it for somebody else."""
+        return self._settled(self._detector.hear_relayed_pong(sender, sequence), now)
 
     def hear_ping_request(
         self, sender: NodeId, sequence: int, target: NodeId, now: float
@@ -198,6 +206,12 @@ class Membership:
         if self.has_left or metadata == self.me.metadata:
             return []
         return self._settled([*self._view.announce(self.me._replace(metadata=metadata))], now)
+
+    def set_addresses(self, addresses: tuple[str, ...], now: float) -> list[Request]:
+        """Tell the realm where this node is to be dialled from now on."""
+        if self.has_left or addresses == self.me.addresses:
+            return []
+        return self._settled([*self._view.announce(self.me._replace(addresses=addresses))], now)
 
     def leave(self) -> list[Request]:
         """Take leave: tell every linked member, and stop."""

@@ -20,12 +20,21 @@ class SendPing:
 
 
 @dataclass(frozen=True, slots=True)
+class SendRelayedPing:
+    """Probe a member without link over those between, for somebody who asked."""
+
+    to: NodeId
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class SendPong:
-    """Answer the probe of that sequence number."""
+    """Answer the probe of that sequence number; an urgent one on the way that it came."""
 
     to: NodeId
     sequence: int
     rumours: tuple[Rumour, ...]
+    is_urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +94,4 @@ class MemberForgotten:
 
 
 Packet: TypeAlias = SendPing | SendPong | SendPingRequest | SendNack | SendDigest | SendState
-Request: TypeAlias = Packet | MemberChanged | MemberForgotten
+Request: TypeAlias = Packet | SendRelayedPing | MemberChanged | MemberForgotten

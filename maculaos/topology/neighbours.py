@@ -8,7 +8,10 @@ link stays as long as one end wants it:
 - who opened a link closes it, once it has not wanted it for the grace period; the other end only
   when it holds more than k links that it does not want;
 - a link that is pinned is never closed;
-- no link is closed before k/2 links to wanted, living members are up.
+- no link is closed before k/2 links to wanted, living members are up;
+- but a node that has as many links as it may have closes the one that it has not wanted longest,
+  as soon as both ends had the time to tell each other what they know: else nobody whom it wants
+  finds room.
 
 One lost member at a time is tried, for ever, so that a partition heals however long it was. How to
 reach a member, who is alive, and how two simultaneous dials settle is the caller's business.
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 # A link that lasted this long was a good one: after its loss it is dialled at once.
 STABLE_AFTER_S: Final = 10.0
+# So long a link stays where room is short: views are exchanged in a few round trips.
+_EXCHANGE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,9 @@ class _Link:
 
 
 class Neighbours:
-    """The decider of node ``me``; ``limit`` bounds the lost. Times are monotonic seconds.
+    """The decider of node ``me``; ``limit`` bounds the lost, ``links_max`` what links there may be.
+
+    Times are monotonic seconds.
 
     Carry out whatever a method returns, and call ``advance`` at ``next_deadline()``, which every
     method may bring nearer.
@@ -77,9 +84,11 @@ class Neighbours:
         settings: TopologySettings,
         limit: int,
         rng: random.Random,
+        links_max: int = 256,
     ) -> None:
         self._me = me
         self._settings = settings
+        self._links_max = links_max
         self.rings = Rings(realm, settings.degree, (me,))
         self._links: dict[NodeId, _Link] = {}
         self._pinned: dict[NodeId, None] = {}
@@ -246,10 +255,7 @@ class Neighbours:
         return spare
 
     def _spare(self) -> list[tuple[NodeId, _Link, float]]:
-        """Links that may be closed, and when; none while too few of the wanted ones are up."""
-        up = sum(node_id in self._links for node_id in self._wanted)
-        if up < max(1, min(self._settings.degree // 2, len(self.rings) - 1)):
-            return []
+        """Links that may be closed, and when: one for room, none while too few wanted are up."""
         unwanted = [
             (node_id, link, link.unwanted_since + self._settings.grace_s)
             for node_id, link in self._links.items()
@@ -257,6 +263,13 @@ class Neighbours:
             and not link.is_spared
             and node_id not in self._pinned
         ]
+        staying = sum(not link.is_spared for link in self._links.values())
+        if staying >= self._links_max and unwanted:
+            node_id, link, at = min(unwanted, key=lambda each: each[2])
+            return [(node_id, link, at - self._settings.grace_s + _EXCHANGE_S)]
+        up = sum(node_id in self._links for node_id in self._wanted)
+        if up < max(1, min(self._settings.degree // 2, len(self.rings) - 1)):
+            return []
         opened_here = [each for each in unwanted if each[1].is_outbound]
         opened_there = sorted(
             (each for each in unwanted if not each[1].is_outbound), key=lambda each: each[2]

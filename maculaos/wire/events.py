@@ -117,6 +117,12 @@ class Events(Struct, frozen=True, array_like=True):
     # Of the publisher, if it signs; see ``wire.signatures``.
     public_key: bytes = b""
     signature: bytes = b""
+    # Of an acknowledged run: the sequence of the run sent before it on the way to these targets,
+    # 0 if there is none to wait for; and a number that the publisher draws at every start.
+    after: int = 0
+    life: int = 0
+    # Targets keep the last payload for so many milliseconds; 0: they do not.
+    retain_ms: int = 0
 
 
 class Receipt(Struct, frozen=True, array_like=True):

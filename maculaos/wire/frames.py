@@ -61,20 +61,32 @@ class FrameReader:
         Raises ``FrameError`` for an unknown version or a length above the limit, as soon as the
         header is there: nothing is buffered for a frame that will be refused.
         """
+        if not self._buffer:
+            # Most of what arrives is whole: cut where it lies.
+            frames, end = self._cut(data)
+            self._buffer += data[end:]
+            return frames
         self._buffer += data
-        frames: list[Frame] = []
-        offset = 0
-        while len(self._buffer) - offset >= HEADER.size:
-            version, kind, flags, length = HEADER.unpack_from(self._buffer, offset)
-            self._check_header(version, length)
-            end = offset + HEADER.size + length
-            if len(self._buffer) < end:
-                break
-            frames.append(Frame(kind, bytes(self._buffer[offset + HEADER.size : end]), flags))
-            offset = end
-        if offset:
-            del self._buffer[:offset]
+        with memoryview(self._buffer) as held:
+            frames, end = self._cut(held)
+        if end:
+            del self._buffer[:end]
         return frames
+
+    def _cut(self, data: bytes | memoryview) -> tuple[list[Frame], int]:
+        """The whole frames at the front of ``data``, and where the last of them ends."""
+        frames: list[Frame] = []
+        offset, size = 0, len(data)
+        while size - offset >= HEADER.size:
+            version, kind, flags, length = HEADER.unpack_from(data, offset)
+            self._check_header(version, length)
+            start = offset + HEADER.size
+            end = start + length
+            if size < end:
+                break
+            frames.append(Frame(kind, bytes(data[start:end]), flags))
+            offset = end
+        return frames, offset
 
     def _check_header(self, version: int, length: int) -> None:
         if version != WIRE_VERSION:

@@ -85,6 +85,8 @@ class Ping(Struct, frozen=True, array_like=True):
 
     sequence: int
     rumours: tuple[Rumour, ...] = ()
+    # It came on a stream, which loses nothing, and is answered there.
+    is_urgent: bool = False
 
 
 class Pong(Struct, frozen=True, array_like=True):
@@ -171,6 +173,8 @@ class RpcResult(Struct, frozen=True, array_like=True):
     payload: Raw
     # Further results follow; only to a call that wants a stream.
     more: bool = False
+    # Of a stream in envelopes, which overtake each other: 1 for the first part; else 0.
+    index: int = 0
 
 
 class RpcError(Struct, frozen=True, array_like=True):
@@ -179,12 +183,16 @@ class RpcError(Struct, frozen=True, array_like=True):
     call: int
     code: int
     detail: str = ""
+    # As in RPC_RESULT: an error is the last part of a stream.
+    index: int = 0
 
 
 class RpcRegister(Struct, frozen=True, array_like=True):
     """The sender answers calls of these methods."""
 
     methods: tuple[str, ...]
+    # A client takes so many calls of each at once; 0: all that come.
+    concurrency: int = 0
 
 
 class RpcUnregister(Struct, frozen=True, array_like=True):

@@ -29,13 +29,14 @@ class Packer:
     def __init__(self) -> None:
         self._number = 0
 
-    def pack(self, message: Message) -> tuple[bytes, ...]:
+    def pack(self, message: Message, *, may_compress: bool = True) -> tuple[bytes, ...]:
         """The frames that carry ``message``, for one stream and in this order.
 
-        Frames of other messages may go in between. Raises ``FrameError`` above 16 MiB.
+        Frames of other messages may go in between. Where bytes cost less than the time to save
+        them, as between near nodes, nothing is compressed. Raises ``FrameError`` above 16 MiB.
         """
         frame = body_frame(message)
-        deflated = compress(frame.payload)
+        deflated = compress(frame.payload) if may_compress else None
         if deflated is not None:
             frame = Frame(frame.kind, deflated, _COMPRESSED)
         frames = tuple(map(encode_frame, cut(frame, self._number)))

@@ -72,6 +72,23 @@ class Stored(Struct, frozen=True, array_like=True):
     verdict: int
 
 
+class Seal(Struct, frozen=True, array_like=True):
+    """What makes an envelope a letter: its source signed it, and it is read once."""
+
+    # Drawn by the source at its start.
+    life: int
+    # Of this letter among those to its reader; 0: there is none, only what was ``taken``.
+    number: int
+    # When it was sent, in milliseconds since the epoch; how long before that it was sent first.
+    stamp_ms: int
+    age_ms: int
+    # The numbers of letters that the source took from the target.
+    taken: tuple[int, ...] = ()
+    # Of the source; see ``wire.seals``.
+    public_key: bytes = b""
+    signature: bytes = b""
+
+
 class Routed(Struct, frozen=True, array_like=True):
     """A frame from ``source`` on its way to ``target``, over nodes between them."""
 
@@ -80,3 +97,4 @@ class Routed(Struct, frozen=True, array_like=True):
     # So many more links it may travel.
     hops: int
     frame: bytes
+    seal: Seal | None = None

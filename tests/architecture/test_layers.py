@@ -47,6 +47,26 @@ _CORES: Final = (
     "maculaos.rpc",
     *_DISCOVERY_CORES,
 )
+# The rest of that room runs nodes and programs.
+_LOADTEST_CORES: Final = tuple(
+    f"maculaos.loadtest.{core}"
+    for core in (
+        "charts",
+        "checker",
+        "faults",
+        "latencies",
+        "load",
+        "outcome",
+        "plot",
+        "report",
+        "scale",
+        "scenario",
+        "schedule",
+        "site",
+        "stamps",
+        "timeline",
+    )
+)
 # Builders and parsers of one tool each, and what is worked out without asking the machine.
 _FREEBSD_CORES: Final = (
     "admission",
@@ -228,6 +248,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.discovery.settings": (),
     "maculaos.topology.settings": (),
     "maculaos.documents": ("maculaos.errors",),
+    **dict.fromkeys(_LOADTEST_CORES, ("maculaos.errors", *_LOADTEST_CORES)),
     "maculaos.session": (*_WORDS, "maculaos.wire", "maculaos.effects"),
     "maculaos.security.certificates": (*_WORDS, "maculaos.security.revocations"),
     "maculaos.security.revocations": _WORDS,
@@ -267,8 +288,17 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.rpc.methods",
     ),
     "maculaos.configuration": (*_WORDS, "maculaos.documents"),
+    "maculaos.loadtest": (
+        "maculaos.errors",
+        "maculaos.client",
+        "maculaos.daemon",
+        "maculaos.host",
+        "maculaos.security.authority",
+    ),
+    "maculaos.whereabouts": (*_WORDS, "maculaos.host", "maculaos.quic", "maculaos.discovery"),
     "maculaos.daemon": (
         *_WORDS,
+        "maculaos.whereabouts",
         "maculaos.wire",
         "maculaos.effects",
         "maculaos.configuration",
@@ -309,6 +339,9 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 PURE: Final = (
     *_WORDS,
     *_CORES,
+    *_LOADTEST_CORES,
+    "maculaos.cli.overview",
+    "maculaos.cli.route",
     *_RECONCILER_WORDS,
     *_RECONCILER_CORES,
     "maculaos.effects",

@@ -14,6 +14,21 @@ import msgspec
 from msgspec import Raw
 
 from maculaos.identity import node_id_of
+from maculaos.wire.events import (
+    Delivery,
+    Events,
+    Hop,
+    Interest,
+    InterestDigest,
+    InterestState,
+    InterestWanted,
+    Post,
+    Receipt,
+    Taken,
+    Unwatch,
+    Watch,
+    Wish,
+)
 from maculaos.wire.fragments import FRAGMENT_HEADER
 from maculaos.wire.frames import HEADER, Frame, encode_frame
 from maculaos.wire.messages import (
@@ -28,6 +43,8 @@ from maculaos.wire.messages import (
     Pong,
     Publish,
     RpcCall,
+    RpcCancel,
+    RpcCredit,
     RpcError,
     RpcRegister,
     RpcResult,
@@ -36,6 +53,7 @@ from maculaos.wire.messages import (
     encode_message,
 )
 from maculaos.wire.registry import FrameFlag, MessageType
+from maculaos.wire.table import FindNode, Routed
 
 _NODE: Final = bytes(range(32))
 _RUMOUR: Final = Rumour(_NODE, "n1", ("127.0.0.1:4701", "[::1]:4701"), 3, 1)
@@ -59,6 +77,24 @@ HONEST: Final[tuple[Message, ...]] = (
     RpcResult(1, _LONG),
     RpcError(1, 1, "no"),
     RpcRegister(("m.n",)),
+    Post(1, "a.b", (_VALUE, _LONG), True, 1000, 1, 5000),
+    Watch(2, 3, "a.*.**", 100, "group", 1000, 1),
+    Unwatch(3),
+    Delivery(4, (3, 5), "a.b", _NODE, 9, (_VALUE, _VALUE, _LONG), True, 100),
+    Taken(3, 10, (4, 5, 6)),
+    Events("a.b", _NODE, 12, (_VALUE,) * 20, bytes(range(16)), 16, True, "group", 1, 100),
+    Events("a.b", _NODE, 12, (_LONG,), b"", 1, trace=(Hop(_NODE, 2**50), Hop(bytes(32), 0))),
+    Events("a.b", _SIGNER, 12, (_VALUE, _LONG), public_key=_KEY, signature=bytes(64)),
+    Receipt((9, 10, 11), 8, "not taken", (Hop(_NODE, 1),), "group"),
+    Interest(_NODE, 2**40, 3, (Wish("a.*"), Wish("b.**", "group")), (Wish("c"),), True),
+    InterestDigest((InterestState(_NODE, 2**40, 3),) * 3),
+    InterestWanted((_NODE, bytes(32))),
+    RpcCall(2, "m.n", 1000, _NODE, _VALUE, 3, 2, 64),
+    RpcResult(2, _VALUE, True),
+    RpcCancel(2),
+    RpcCredit(2, 64),
+    FindNode(1, _NODE),
+    Routed(_NODE, bytes(32), 16, encode_message(Ping(1))),
     Error(2, "no such type", 1),
     Close(0, "bye"),
 )

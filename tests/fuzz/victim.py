@@ -112,7 +112,7 @@ def _use(message: Message) -> None:
     if isinstance(message, Event) and is_signed(message):
         with suppress(BadSignature):
             check_event(message, OWN.realm)
-    payload = getattr(message, "payload", None)
-    if isinstance(payload, Raw):
-        with suppress(RemoteProtocolError):
-            decode_value(payload)
+    for payload in (getattr(message, "payload", None), *getattr(message, "payloads", ())):
+        if isinstance(payload, Raw):
+            with suppress(RemoteProtocolError):
+                decode_value(payload)

@@ -124,16 +124,59 @@ def test_reload_finds_new_peers_and_refuses_everything_else(place: Yard) -> None
     assert told.returncode == 0, told.stderr
     eventually(lambda: links(place, "n1") == 1, "n1 found n2")
 
-    place.configure("n1", free_port(), (second,))
+    kept = (place.folder / "n1.yaml").read_text()
+    (place.folder / "n1.yaml").write_text(kept + "limits: {links: 7}\n")
     told = place.macula("n1", "reload")
     assert told.returncode == 4
-    assert "restart the node to change listen.port" in told.stderr
+    assert "restart the node to change limits.links" in told.stderr
 
     (place.folder / "n1.yaml").write_text("version: 1\nnmae: n1\n")
     told = place.macula("n1", "reload")
     assert "unknown key 'nmae'" in told.stderr
     node.send_signal(signal.SIGHUP)
     eventually(lambda: "reload_refused" in place.log("n1"), "the log says so")
+    assert links(place, "n1") == 1
+
+
+def address_of(place: Yard, seen_by: str, name: str) -> list[str]:
+    found = place.ask(seen_by, lambda mesh: mesh.members())
+    return next((list(each["addresses"]) for each in found if each["name"] == name), [])
+
+
+def test_reload_moves_a_node_to_another_address_with_its_links(place: Yard) -> None:
+    first, second, third = free_port(), free_port(), free_port()
+    place.configure("n1", first)
+    place.configure("n2", second, (first,))
+    place.start("n1")
+    place.start("n2")
+    eventually(lambda: links(place, "n1") == 1, "n2 found n1")
+    config = place.configure("n1", first)
+    config.write_text(
+        config.read_text().replace(f"{{port: {first}}}", f"{{address: 127.0.0.2, port: {third}}}")
+    )
+    assert place.macula("n1", "reload").returncode == 0
+    eventually(lambda: " moved " in place.log("n1"), "n1 listens elsewhere")
+    there = [f"127.0.0.2:{third}"]
+    eventually(lambda: address_of(place, "n2", "n1") == there, "n2 knows where n1 is now")
+    assert links(place, "n1") == links(place, "n2") == 1
+    assert "link_down" not in place.log("n1") + place.log("n2")
+    place.configure("n3", free_port())
+    place.start("n3")
+    assert place.macula("n3", "join", there[0]).returncode == 0
+    eventually(lambda: links(place, "n3") == 2, "n3 finds n1 at its new address")
+
+
+def test_address_that_cannot_be_had_leaves_the_node_where_it_was(place: Yard) -> None:
+    first, second = free_port(), free_port()
+    place.configure("n1", first)
+    place.configure("n2", second, (first,))
+    place.start("n1")
+    place.start("n2")
+    eventually(lambda: links(place, "n1") == 1, "n2 found n1")
+    place.configure("n1", second)
+    assert place.macula("n1", "reload").returncode == 0
+    eventually(lambda: " move_refused " in place.log("n1"), "the port is taken")
+    assert f"port {second} on 127.0.0.1 is in use" in place.log("n1")
     assert links(place, "n1") == 1
 
 

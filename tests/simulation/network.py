@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from maculaos.effects import Carriage, CloseLink, Send
+from maculaos.effects import Carriage, CloseLink, Dial, Send
 from maculaos.node import Introduction
 from maculaos.settings import LinkSettings
 from maculaos.wire.registry import ErrorCode
+from maculaos.wire.table import Routed
 from simulation.hosts import End, Host, Pipe
 
 if TYPE_CHECKING:
@@ -47,17 +48,19 @@ class Network:
         self._rng = rng
         self._carry_out = carry_out
 
-    def dial(self, host: Host, address: str) -> None:
+    def dial(self, host: Host, wanted: Dial) -> None:
         """Three latencies to a link, two of them to be seen by who was dialled."""
         latency = self.faults.stream_delay(self._rng)
         is_lost = self._rng.random() < self.faults.dial_loss
         now = self._timeline.now
-        self._timeline.at(now + 2 * latency, self._accept, host, address, latency, is_lost)
+        self._timeline.at(now + 2 * latency, self._accept, host, wanted, latency, is_lost)
 
     def send(self, host: Host, effect: Send) -> None:
         """Put a message on its way, unless the link is gone."""
         end = host.links.get(effect.link)
         if end is None or not end.pipe.is_open:
+            return
+        if isinstance(effect.message, Routed) and self._loses_envelope():
             return
         self.sent_messages += 1
         now, at = self._timeline.now, self._timeline.at
@@ -70,6 +73,9 @@ class Network:
             now + self.faults.stream_delay(self._rng), earliest
         )
         at(arrival, self._deliver, end, effect.message)
+
+    def _loses_envelope(self) -> bool:
+        return self.faults.envelope_loss > 0 and self._rng.random() < self.faults.envelope_loss
 
     def close(self, host: Host, effect: CloseLink) -> None:
         """End a link: the other end hears so after everything that was sent before."""
@@ -86,7 +92,7 @@ class Network:
             return
         arrival = max(now + self.faults.stream_delay(self._rng), end.opens_at, end.last_arrival)
         reason = f"closed by peer: {effect.code.name}"
-        is_lost = effect.code is not ErrorCode.SPARE_LINK
+        is_lost = effect.code not in (ErrorCode.SPARE_LINK, ErrorCode.LIMIT_EXCEEDED)
         self._timeline.at(arrival, self._link_down, end.far, reason, is_lost)
 
     def abandon(self, host: Host) -> None:
@@ -103,9 +109,10 @@ class Network:
                 pipes[end.pipe] = None
                 self._break_later(end)
 
-    def _accept(self, host: Host, address: str, latency: float, is_lost: bool) -> None:
+    def _accept(self, host: Host, wanted: Dial, latency: float, is_lost: bool) -> None:
         if not host.is_running:
             return
+        address = wanted.address
         target = self.listening.get(self.aliases.get(address, address))
         now = self._timeline.now
         if is_lost or target is None or self.faults.is_cut(host.name, target.name):
@@ -120,6 +127,8 @@ class Network:
             # First, so that it comes before the first message of the other end.
             self._timeline.at(now + latency, self._link_up, end, address)
             self._link_up(end.far, None)
+            for word in wanted.first_words:
+                self._receive(end.far, word)
 
     def _fail(self, host: Host, address: str, reason: str) -> None:
         if host.is_running:

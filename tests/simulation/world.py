@@ -26,7 +26,14 @@ from maculaos.node import Node
 from maculaos.wire.messages import Message, RpcCall, RpcResult, encode_message
 from maculaos.wire.values import Value, decode_value, encode_value
 from simulation.faults import Faults
-from simulation.hosts import REALM, Host, node_id_of, notary_of, settings_for
+from simulation.hosts import (
+    REALM,
+    Host,
+    LetterSealOf,
+    node_id_of,
+    notary_of,
+    settings_for,
+)
 from simulation.network import Network
 from simulation.timeline import Timeline
 
@@ -104,6 +111,7 @@ class World:
         rng = random.Random(self.rng.random())  # a seed replays the run
         now = clock.monotonic(self.now)
         node = Node(identity, settings, notary_of(identity), rng, now, "simulated")
+        node.seal_letters(LetterSealOf(identity))
         node.set_wall_clock(clock.wall(self.now), now)
         self._lives += 1
         host = Host(identity, address, node, self._lives, clock)
@@ -255,7 +263,7 @@ class World:
     def _carry_out_rare(self, host: Host, effect: Effect) -> None:
         match effect:
             case Dial():
-                self._network.dial(host, effect.address)
+                self._network.dial(host, effect)
             case CloseLink():
                 self._network.close(host, effect)
             case SendToClient():

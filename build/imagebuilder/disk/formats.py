@@ -116,7 +116,9 @@ def _fix_content_id(path: Path) -> None:
             raise UsageError(f"{path.name} is no vmdk with a descriptor inside", "check qemu-img")
         file.seek(at * SECTOR_BYTES)
         room = sectors * SECTOR_BYTES
-        text = file.read(room).rstrip(b"\0")
+        # The text ends at its first NUL. qemu-img writes a new id over the old text: one of fewer
+        # digits leaves the last bytes of the old text behind that end, one time in sixteen.
+        text = file.read(room).partition(b"\0")[0]
         fixed, count = _CONTENT_ID.subn(_FIXED_ID, text)
         if count != 1 or len(fixed) > room:
             raise UsageError(f"{path.name} has no single content id", "check qemu-img")

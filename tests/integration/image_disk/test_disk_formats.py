@@ -117,3 +117,15 @@ def test_vmdk_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "disk.vmdk").write_bytes(bytes(1024))
     with pytest.raises(UsageError, match="is no vmdk"):
         formats._fix_content_id(tmp_path / "disk.vmdk")
+
+
+def test_content_id_that_shrank_leaves_nothing_behind(tmp_path: Path) -> None:
+    """qemu-img overwrites the id it drew first; a shorter one leaves bytes beyond the end."""
+    digests = set()
+    for text in (b"CID=89abcdef\nparentCID=ffffffff\n", b"CID=9abcdef\nparentCID=ffffffff\n\0\n"):
+        path = tmp_path / "disk.vmdk"
+        header = formats._VMDK_HEADER.pack(b"KDMV", 1, 3, 28672, 128, 1, 1)
+        path.write_bytes(header.ljust(512, b"\0") + text.ljust(512, b"\0"))
+        formats._fix_content_id(path)
+        digests.add(hashlib.sha256(path.read_bytes()).digest())
+    assert len(digests) == 1

@@ -46,9 +46,12 @@ def test_a_listening_address_must_be_one(tmp_path: Path) -> None:
         read_settings(file)
 
 
-def test_only_peers_may_change_in_a_running_node(tmp_path: Path) -> None:
+def test_only_peers_and_where_it_listens_may_change_in_a_running_node(tmp_path: Path) -> None:
     (tmp_path / "n1.yaml").write_text(GOOD)
     running = read_settings(tmp_path / "n1.yaml")
     assert fixed_changes(running, replace(running, peers=("a:1",))) == ()
-    moved = replace(running, realm="away", listen=replace(running.listen, port=1))
-    assert fixed_changes(running, moved) == ("realm", "listen.port")
+    limits = replace(running.limits, links=7)
+    other = replace(running, realm="away", limits=limits)
+    assert fixed_changes(running, other) == ("realm", "limits.links")
+    moved = replace(running, listen=replace(running.listen, address="::1", port=1))
+    assert fixed_changes(running, moved) == ()

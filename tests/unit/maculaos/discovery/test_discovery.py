@@ -66,6 +66,18 @@ class Method:
         sink.part("x").name([Hint("10.0.0.3:4701", 0.05)])
         await asyncio.Event().wait()
 """
+ROAMING = """
+import asyncio
+from maculaos.discovery.candidates import Hint
+
+class Method:
+    def __init__(self, around):
+        self.here = around.settings.listen.address
+
+    async def run(self, sink):
+        sink.name([Hint(f"{self.here}:1", 60.0)])
+        await asyncio.Event().wait()
+"""
 AT_ONCE: dict[str, Any] = {"retry_base_s": 0.001, "retry_max_s": 0.002}
 
 
@@ -173,5 +185,21 @@ def test_a_method_with_nothing_to_look_for_ends_quietly() -> None:
                 await asyncio.sleep(0.01)
         assert _row(discovery, "bootstrap")["error"] == "there is nothing to look for"
         assert lines.getvalue() == ""
+
+    bounded(main())
+
+
+def test_node_that_moved_looks_anew_from_where_it_is_now(
+    add_method: Callable[[str, str], None],
+) -> None:
+    add_method("roaming", ROAMING)
+
+    async def main() -> None:
+        heard, (log, _) = Heard(), logbook()
+        discovery = Discovery(surroundings(**QUIET), heard, log)
+        async with running(discovery.run()):
+            await heard.until(lambda: heard.named.get("roaming") == ("127.0.0.1:1",))
+            discovery.move(surroundings(listening="127.0.0.9", **QUIET).settings)
+            await heard.until(lambda: heard.named.get("roaming") == ("127.0.0.9:1",))
 
     bounded(main())

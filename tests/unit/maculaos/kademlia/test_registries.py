@@ -1,11 +1,10 @@
-"""Nodes, topics and methods are found by others, and taken back, over a network of real cores."""
+"""Topics and methods are found by others, and taken back, over a network of real cores."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from maculaos.kademlia.methods import MethodRegistry
-from maculaos.kademlia.nodes import NodeDirectory
 from maculaos.kademlia.settings import KademliaSettings
 from maculaos.kademlia.topics import TopicRegistry
 from simulation.lookups import Network, join, join_all
@@ -29,21 +28,6 @@ def run(network: Network, node: Kademlia, seconds: float = 5.0) -> None:
 def the_last_found(network: Network, node: Kademlia) -> ValueFound:
     run(network, node)
     return network.found[-1]
-
-
-def test_a_node_is_found_at_the_addresses_it_announced_last() -> None:
-    network, (one, two, *_) = mesh()
-    directory = NodeDirectory(one)
-    for addresses in (["10.0.0.1:1"], ["10.0.0.2:2", "10.0.0.3:3"]):
-        directory.announce(addresses, network.now)
-        run(network, one)
-    assert [placed.copies for placed in network.placed] == [4, 4]
-    NodeDirectory(two).find(one.me.node_id, network.now)
-    found = the_last_found(network, two)
-    contact = NodeDirectory.read(found, one.me.node_id)
-    assert contact is not None
-    assert contact.addresses == ("10.0.0.2:2", "10.0.0.3:3")
-    assert NodeDirectory.read(found, two.me.node_id) is None
 
 
 def test_all_who_want_a_topic_are_found_and_none_that_left() -> None:

@@ -19,8 +19,8 @@ from bare_node import (
     sent,
     smaller_and_larger,
 )
-from maculaos.effects import CloseClient
-from maculaos.wire.messages import Heartbeat, Ping, Pong, Rumour
+from maculaos.effects import CloseClient, Dial
+from maculaos.wire.messages import Digest, Heartbeat, Ping, Pong, Rumour, may_travel_early
 from maculaos.wire.registry import ErrorCode
 
 if TYPE_CHECKING:
@@ -200,3 +200,36 @@ def test_node_without_links_dials_what_it_knows_though_members_lived_there() -> 
     node.link_down(1, "gone", 1.0)
     dials = [each for now in ticks(node, 3.0) for each in dialled(node.advance(now))]
     assert ADDRESS["b"] in dials
+
+
+def test_whoever_dials_says_at_once_what_views_are_compared_by() -> None:
+    node = make_node(peers=(ADDRESS["b"],))
+    (dial,) = (each for each in node.advance(0.0) if isinstance(each, Dial))
+    (word,) = dial.first_words
+    assert isinstance(word, Digest)
+    assert word.members == 1
+    assert may_travel_early(word)
+    other = make_node("b")
+    other.link_up(1, identity("a"), met("a", is_outbound=False), 0.1)
+    ((_, state),) = sent(other.receive(1, word, 0.1), Heartbeat)
+    assert isinstance(state, Heartbeat)
+    assert state.wants_reply
+    assert identity("b").node_id in {each.node_id for each in state.rumours}
+
+
+def test_node_that_moved_tells_where_it_is_and_does_not_dial_itself_there() -> None:
+    node = linked_node("b")
+    node.set_peers((ADDRESS["h"],), 0.0)
+    effects = node.set_addresses((ADDRESS["h"],), 1.0)
+    while (now := node.next_deadline()) < 3.0:
+        effects += node.advance(now)
+    own = identity("a").node_id
+    told = [
+        each
+        for _, state in sent(effects, Heartbeat)
+        if isinstance(state, Heartbeat)
+        for each in state.rumours
+        if each.node_id == own
+    ]
+    assert (told[0].addresses, told[0].incarnation) == ((ADDRESS["h"],), 1)
+    assert ADDRESS["h"] not in dialled(effects)

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from bare_node import closed, identity, linked_node, sent
+from bare_node import ADDRESS, closed, dialled, identity, linked_node, sent
 from maculaos.effects import Carriage, Send
 from maculaos.errors import RemoteProtocolError
 from maculaos.identity import NodeId
 from maculaos.node.sayings import from_wire, to_wire
 from maculaos.swim.rumour import NOBODY, Health, Rumour
-from maculaos.wire.messages import Digest, Heartbeat, Message, Nack, Ping, PingRequest, Pong
+from maculaos.wire.frames import FrameReader
+from maculaos.wire.messages import (
+    Digest,
+    Heartbeat,
+    Message,
+    Nack,
+    Ping,
+    PingRequest,
+    Pong,
+    decode_message,
+    encode_message,
+)
 from maculaos.wire.messages import Rumour as Saying
 from maculaos.wire.registry import ErrorCode
+from maculaos.wire.table import Routed
 
 SAYING = Saying(bytes(32), "x", ("10.0.0.1:1",), 3, 1, b"meta", b"a" * 32)
 
@@ -79,3 +91,47 @@ def test_probes_travel_in_datagrams_and_states_on_the_stream() -> None:
     ]
     carried = {type(each.message): each.carriage for each in effects if isinstance(each, Send)}
     assert carried == {Pong: Carriage.DATAGRAM, Heartbeat: Carriage.STREAM}
+
+
+@pytest.mark.parametrize("raises_doubt", [True, False])
+def test_member_out_of_reach_is_asked_about_unless_it_said_that_it_has_no_room(
+    raises_doubt: bool,
+) -> None:
+    node = linked_node("b")
+    about = Saying(identity("c").node_id, "c", (ADDRESS["c"],), 0, 0)
+    node.receive(1, Heartbeat((about,)), 0.0)
+    while not dialled(node.advance(node.next_deadline())):
+        assert node.next_deadline() < 5.0
+    effects = node.dial_failed(ADDRESS["c"], "why", 5.0, raises_doubt=raises_doubt)
+    while (now := node.next_deadline()) < 8.0:
+        effects += node.advance(now)
+        for link, ping in sent(effects, Ping):
+            assert isinstance(ping, Ping)
+            node.receive(link, Pong(ping.sequence), now)
+    requests = [each for _, each in sent(effects, PingRequest) if isinstance(each, PingRequest)]
+    assert any(each.target == about.node_id for each in requests) == raises_doubt
+
+
+def test_probe_in_an_envelope_is_answered_over_the_link_it_came_in_on() -> None:
+    node = linked_node("b", "c")
+    about = Saying(identity("d").node_id, "d", (ADDRESS["d"],), 0, 0)
+    node.receive(1, Heartbeat((about,)), 0.0)
+    me, asker = identity("a").node_id, identity("d").node_id
+    effects = node.receive(2, Routed(me, asker, 3, encode_message(Ping(9))), 0.1)
+    ((link, answer),) = sent(effects, Routed)
+    assert isinstance(answer, Routed)
+    assert (link, answer.target, answer.source) == (2, asker, me)
+    assert answer.frame == encode_message(Pong(9))
+
+
+def test_helper_without_link_to_the_target_asks_it_in_an_envelope_and_tells_the_answer() -> None:
+    helper = linked_node("b", "c")
+    me, target = identity("a").node_id, identity("d").node_id
+    helper.receive(1, Heartbeat((Saying(target, "d", (ADDRESS["d"],), 0, 0),)), 0.0)
+    ((_, asked),) = sent(helper.receive(1, PingRequest(5, target), 0.1), Routed)
+    assert isinstance(asked, Routed)
+    (frame,) = FrameReader().feed(asked.frame)
+    ping = decode_message(frame)
+    assert isinstance(ping, Ping)
+    answer = Routed(me, target, 3, encode_message(Pong(ping.sequence)))
+    assert sent(helper.receive(2, answer, 0.2), Pong) == [(1, Pong(5))]

@@ -166,3 +166,36 @@ def test_suspicion_changes_ways_at_once_and_wants_nothing() -> None:
     assert other is not None
     assert other is not way
     assert cores.neighbourhood.topology.wanted == wanted
+
+
+def test_lonely_node_that_is_turned_away_asks_again_ever_more_seldom() -> None:
+    """A full node takes the link, and ends it at once: it lives, and has no room."""
+    seed = ADDRESS["m1"]
+    cores = cores_of(settings=settings_of(peers=(seed,)))
+    dials: list[float] = []
+    for now in (turn / 10 for turn in range(1200)):
+        if seed in dialled(cores, now):
+            dials.append(now)
+            link = link_to("m1", len(dials))
+            link.since = now
+            cores.links.add(link)
+            cores.neighbourhood.linked(link, seed, now)
+            cores.links.remove(link)
+            cores.neighbourhood.unlinked(link, now, is_lost=False)
+    assert 4 <= len(dials) <= 24
+
+
+def test_wanted_member_that_has_no_room_is_tried_ever_more_seldom_and_another_stands_in() -> None:
+    cores = cores_of()
+    hear_of(cores, *names(30))
+    dialled_until(cores, end=1.0)
+    full, *_ = cores.neighbourhood.topology.wanted
+    name = next(each for each in names(30) if node_id(each) == full)
+    link = link_to(name)
+    link.since = 1.0
+    cores.links.add(link)
+    cores.neighbourhood.linked(link, None, 1.0)
+    cores.links.remove(link)
+    cores.neighbourhood.unlinked(link, 1.1, is_lost=False)
+    assert ADDRESS[name] not in dialled(cores, 1.2)
+    assert len(cores.neighbourhood.topology.wanted) == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -24,14 +25,17 @@ from maculaos.wire.messages import (
     Handshake,
     Heartbeat,
     Message,
-    Ping,
+    PingRequest,
     RpcCall,
+    RpcCancel,
+    RpcCredit,
+    RpcError,
     RpcRegister,
     RpcResult,
     Subscribe,
     encode_message,
 )
-from maculaos.wire.table import FindNode, Nodes, Routed
+from maculaos.wire.table import FindNode, Nodes, Routed, Seal
 from node_parts import links_of, members_of, names, node_id, rumour
 from simulation.world import REALM
 
@@ -67,6 +71,7 @@ def check_arrived(given: list[Effect] | Arrived, source: str, message: Message) 
     """What came in the envelope is what was sent, from whom it was sent."""
     assert isinstance(given, Arrived)
     assert given.source == node_id(source)
+    assert given.message is not None
     assert encode_message(given.message) == encode_message(message)
 
 
@@ -75,6 +80,11 @@ def envelope(
 ) -> Routed:
     """A message on its way."""
     return Routed(node_id(target), node_id(source), hops, encode_message(message or CALL))
+
+
+def sealed(routed: Routed) -> Routed:
+    """The same envelope under a seal; whether it is genuine is not the relay's business."""
+    return msgspec.structs.replace(routed, seal=Seal(1, 2, 3, 4))
 
 
 def only_send(effects: list[Effect] | Arrived) -> Send:
@@ -106,7 +116,9 @@ def test_message_that_has_no_way_is_not_sent() -> None:
 
 def test_envelope_for_this_node_gives_what_it_held_and_its_source() -> None:
     here = place("me", "m0", known=names(5))
-    check_arrived(here.receive(1, envelope("me", "m3")), "m3", CALL)
+    question = FindNode(1, bytes(32))
+    check_arrived(here.receive(1, envelope("me", "m3", question)), "m3", question)
+    check_arrived(here.receive(1, sealed(envelope("me", "m3"))), "m3", CALL)
 
 
 @given(
@@ -192,11 +204,14 @@ def test_envelope_that_no_honest_neighbour_sends_is_refused(absurd: Routed) -> N
     "message",
     [
         envelope("me", "m3"),
-        Ping(1),
+        PingRequest(1, node_id("m2")),
         Heartbeat(()),
         Event("news", node_id("m3"), 1, HI, 4),
         Subscribe(("news",)),
         RpcRegister(("add",)),
+        CALL,
+        RpcResult(3, HI),
+        RpcCancel(3),
         Close(0, "bye"),
         Handshake(1, REALM, node_id("m3"), "m3", (), "x"),
     ],
@@ -240,8 +255,11 @@ def test_neighbour_that_floods_is_heard_so_often_a_second_and_others_are_heard_s
 
 def test_answer_and_call_arrive_as_they_were_sent() -> None:
     here = place("me", "m0", known=names(5))
-    for message in (CALL, RpcResult(3, HI), FindNode(1, bytes(32)), Nodes(1, ())):
+    for message in (FindNode(1, bytes(32)), Nodes(1, ())):
         check_arrived(here.receive(1, envelope("me", "m3", message, hops=1)), "m3", message)
+    for part in (CALL, RpcResult(3, HI), RpcError(3, 1), RpcCancel(3), RpcCredit(3, 9)):
+        letter = sealed(envelope("me", "m3", part, hops=1))
+        check_arrived(here.receive(1, letter), "m3", part)
 
 
 def numbers_of(effects: list[Effect]) -> list[int]:
@@ -285,3 +303,24 @@ def test_envelope_that_would_go_back_takes_another_way_or_ends() -> None:
     assert len(numbers_of(passed_on)) == 1
     alone = place(there[0], there[1], known=there)
     assert alone.receive(1, routed) == []
+
+
+def test_seal_goes_on_with_its_envelope_as_it_is() -> None:
+    here = place("me", "m0", "m1", known=names(5))
+    letter = sealed(envelope("m1", "m0", hops=5))
+    sent = only_send(here.receive(1, letter))
+    assert sent.message == msgspec.structs.replace(letter, hops=4)
+
+
+def test_nothing_but_a_seal_arrives_and_nothing_at_all_does_not() -> None:
+    here = place("me", "m0", known=names(5))
+    empty = Routed(node_id("me"), node_id("m3"), 3, b"")
+    assert here.receive(1, empty) == []
+    arrived = here.receive(1, sealed(empty))
+    assert isinstance(arrived, Arrived)
+    assert arrived.message is None
+
+
+def test_question_does_not_travel_under_a_seal() -> None:
+    here = place("me", "m0", known=names(5))
+    assert here.receive(1, sealed(envelope("me", "m3", FindNode(1, bytes(32))))) == []

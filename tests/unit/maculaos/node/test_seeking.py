@@ -7,15 +7,32 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bare_node import call
+from bare_node import HI
 from maculaos.kademlia.methods import method_key
 from maculaos.kademlia.requests import ValueFound
-from maculaos.node.seeking import KEEP_S, Seeking
-from maculaos.rpc.pending import Party, Side
+from maculaos.node.seeking import KEEP_S, Call, Seeking
+from maculaos.rpc.parties import Party, of_client
+from maculaos.rpc.pending import PendingCall
 from maculaos.swim.rumour import Health
+from maculaos.wire.messages import RpcCall
 from node_parts import cores_of, found_by, members_of, names, node_id, rumour
 
-ONE, TWO = Party(Side.CLIENT, 1), Party(Side.CLIENT, 2)
+ONE, TWO = of_client(1), of_client(2)
+
+
+def waits(
+    seeking: Seeking,
+    number: int = 7,
+    method: str = "add",
+    *,
+    deadline: float = 1.0,
+    origin: Party = ONE,
+    now: float = 0.0,
+) -> bool:
+    """A call begins to wait, if it may."""
+    message = RpcCall(number, method, 1000, b"", HI)
+    call: Call = PendingCall(origin, number, deadline, message, 1, b"")
+    return seeking.wait(call, method, now)
 
 
 def seeking_of(limit: int = 100) -> Seeking:
@@ -33,11 +50,11 @@ def found(seeking: Seeking, number: int, method: str, *publishers: str, now: flo
 def test_calls_of_one_method_share_a_search_and_all_go_on_in_order() -> None:
     seeking = seeking_of()
     for number in range(3):
-        assert seeking.wait(ONE, call(number), 0.0)
-    assert seeking.wait(ONE, call(9, "other"), 0.0)
+        assert waits(seeking, number)
+    assert waits(seeking, 9, "other")
     first = found_by(1, method_key("add"), "m1")
     went_on = seeking.found(first, members_of("m1"), 0.0)
-    assert [each.message.call for each in went_on] == [0, 1, 2]
+    assert [each.origin_call for each in went_on] == [0, 1, 2]
     assert seeking.found(first, members_of("m1"), 0.0) == []
     assert (len(seeking), found(seeking, 2, "other")) == (1, 1)
 
@@ -45,7 +62,7 @@ def test_calls_of_one_method_share_a_search_and_all_go_on_in_order() -> None:
 @given(st.integers(1, 20), st.integers(0, 40))
 def test_no_more_calls_wait_than_may(limit: int, calls: int) -> None:
     seeking = seeking_of(limit)
-    taken = [seeking.wait(ONE, call(number, f"m{number % 7}"), 0.0) for number in range(calls)]
+    taken = [waits(seeking, number, f"m{number % 7}") for number in range(calls)]
     assert taken == [number < limit for number in range(calls)]
     assert len(seeking) == min(limit, calls)
 
@@ -56,27 +73,19 @@ def test_every_waiting_call_is_given_back_at_its_deadline_and_once(
 ) -> None:
     seeking, ended = seeking_of(), dict[int, float]()
     for number, (deadline_ms, method) in enumerate(calls):
-        seeking.wait(ONE, call(number, method, deadline_ms), 0.0)
+        waits(seeking, number, method, deadline=deadline_ms / 1000)
     while (now := seeking.next_deadline()) < math.inf:
         for late in seeking.advance(now):
-            assert late.message.call not in ended
-            ended[late.message.call] = now
+            assert late.origin_call not in ended
+            ended[late.origin_call] = now
     assert ended == {number: each / 1000 for number, (each, _) in enumerate(calls)}
     assert len(seeking) == 0
 
 
-def test_call_goes_on_with_the_time_that_is_left() -> None:
-    seeking = seeking_of()
-    seeking.wait(ONE, call(deadline_ms=1000), 5.0)
-    (waiting,) = seeking.found(found_by(1, method_key("add")), members_of(), 5.5)
-    assert waiting.left(5.5).deadline_ms == 500
-    assert waiting.left(99.0).deadline_ms == 1
-
-
 def test_who_is_gone_waits_for_nothing() -> None:
     seeking = seeking_of()
-    seeking.wait(ONE, call(1), 0.0)
-    seeking.wait(TWO, call(2), 0.0)
+    waits(seeking, 1)
+    waits(seeking, 2, origin=TWO)
     seeking.drop(ONE)
     assert len(seeking) == 1
     assert found(seeking, 1, "add", "m1") == 1
@@ -85,7 +94,7 @@ def test_who_is_gone_waits_for_nothing() -> None:
 def test_providers_are_called_in_turn_and_the_dead_and_unknown_are_not() -> None:
     seeking, members = seeking_of(), members_of("m1", "m2", "m3")
     members.put(rumour("m3", Health.DEAD), 0.0)
-    seeking.wait(ONE, call(), 0.0)
+    waits(seeking)
     seeking.found(found_by(1, method_key("add"), "m1", "m2", "m3", "stranger"), members, 0.0)
     turns = [seeking.choose("add") for _ in range(4)]
     assert len(set(turns)) == 2
@@ -95,7 +104,7 @@ def test_providers_are_called_in_turn_and_the_dead_and_unknown_are_not() -> None
 
 def test_provider_is_looked_for_again_after_a_while() -> None:
     seeking = seeking_of()
-    seeking.wait(ONE, call(), 0.0)
+    waits(seeking)
     found(seeking, 1, "add", "m1")
     seeking.advance(KEEP_S - 0.1)
     assert seeking.choose("add") is not None
@@ -107,10 +116,66 @@ def test_provider_is_looked_for_again_after_a_while() -> None:
 def test_provider_that_denies_it_is_not_called_again() -> None:
     cores = cores_of()
     seeking = Seeking(cores.directory, cores.paths, 10)
-    seeking.wait(ONE, call(), 0.0)
+    waits(seeking)
     found(seeking, 1, "add", "m1")
-    seeking.forget(cores.paths.number_of(node_id("m1")))
+    path = cores.paths.number_of(node_id("m1"))
+    seeking.deny(path, "other")
+    assert seeking.choose("add", [path]) is None
+    assert seeking.choose("add") == path
+    seeking.deny(path, "add")
     assert seeking.choose("add") is None
+    assert seeking.kept == 0
+
+
+def test_member_that_is_gone_is_called_for_nothing() -> None:
+    cores = cores_of()
+    seeking = Seeking(cores.directory, cores.paths, 10)
+    for number, method in enumerate(("add", "sub"), start=1):
+        waits(seeking, method=method)
+        found(seeking, number, method, "m1")
+    assert seeking.kept == 2
+    seeking.forget(cores.paths.number_of(node_id("m1")))
+    assert (seeking.kept, seeking.choose("add"), seeking.choose("sub")) == (0, None, None)
+    assert seeking.next_deadline() == 1.0
+
+
+def test_call_that_is_taken_back_waits_for_nothing() -> None:
+    seeking = seeking_of()
+    waits(seeking, 1)
+    waits(seeking, 2)
+    assert not seeking.cancel(TWO, 1)
+    assert seeking.cancel(ONE, 1)
+    assert not seeking.cancel(ONE, 1)
+    assert found(seeking, 1, "add", "m1") == 1
+
+
+def test_more_providers_are_looked_for_once_in_a_while_and_nobody_waits_for_them() -> None:
+    seeking = seeking_of()
+    seeking.survey("add", 0.0)
+    seeking.survey("add", 1.0)
+    assert found(seeking, 2, "add") == 0
+    assert seeking.choose("add") is None
+    assert found(seeking, 1, "add", "m1", "m2") == 0
+    assert len(seeking.known("add")) == 2
+    seeking.survey("add", 2.0)
+    seeking.advance(KEEP_S)
+    seeking.survey("add", KEEP_S)
+    assert found(seeking, 2, "add", "m3") == 0
+    assert seeking.choose("add") is not None
+
+
+def test_call_waits_for_the_survey_that_is_under_way() -> None:
+    seeking = seeking_of()
+    seeking.survey("add", 0.0)
+    assert waits(seeking)
+    assert found(seeking, 1, "add", "m1") == 1
+
+
+def test_surveys_without_end_are_not_all_remembered() -> None:
+    seeking = seeking_of(limit=5)
+    for number in range(50):
+        seeking.survey(f"m{number}", 0.0)
+    assert len(seeking._surveyed) <= 5
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(names(20))), max_size=60))
@@ -119,7 +184,7 @@ def test_what_is_kept_of_providers_is_bounded_and_the_newest_is_kept(
 ) -> None:
     seeking = seeking_of(limit=5)
     for number, (method, provider) in enumerate(rounds, start=1):
-        seeking.wait(ONE, call(method=method), float(number))
+        waits(seeking, number, method, deadline=1e6, now=float(number))
         found(seeking, number, method, provider, now=float(number))
         assert seeking.kept <= 5
         assert seeking.choose(method) is not None
@@ -129,7 +194,7 @@ def test_what_is_kept_of_providers_is_bounded_and_the_newest_is_kept(
 
 def test_search_that_finds_crowds_keeps_no_more_than_may_be() -> None:
     seeking = seeking_of(limit=3)
-    seeking.wait(ONE, call(), 0.0)
+    waits(seeking)
     assert found(seeking, 1, "add", *names(20)) == 1
     assert seeking.kept == 3
 

@@ -1,37 +1,57 @@
-"""Pending calls: answered once by whom they were put to, lost, or expired."""
+"""Pending calls: answered once by whom they were put to, lost, cancelled or expired."""
 
 from __future__ import annotations
 
 import math
+from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maculaos.rpc.pending import Party, PendingCall, PendingCalls, Side
+from maculaos.rpc.desks import Desk
+from maculaos.rpc.parties import of_client, of_link
+from maculaos.rpc.pending import KEPT_BYTES, PendingCall, PendingCalls
 
-CALLER, PROVIDER = Party(Side.CLIENT, 1), Party(Side.LINK, 1)
+CALLER, PROVIDER = of_client(1), of_link(1)
+_numbers = count(1)
 
 
-def opened(calls: PendingCalls, deadline: float = 5.0, origin: Party = CALLER) -> PendingCall:
-    call = calls.open(origin, 7, PROVIDER, deadline)
-    assert call is not None
+def call_by(
+    origin: int = CALLER, deadline: float = 5.0, size: int = 10, brought_by: int = 0
+) -> PendingCall[str]:
+    """A call with a number of its own."""
+    return PendingCall(origin, next(_numbers), deadline, "what", size, b"me", brought_by)
+
+
+def opened(
+    calls: PendingCalls[str], deadline: float = 5.0, origin: int = CALLER
+) -> PendingCall[str]:
+    """A call that waits for the provider."""
+    call = call_by(origin, deadline)
+    assert calls.open(call, PROVIDER)
     return call
 
 
 def test_a_call_is_answered_once_and_only_by_its_provider() -> None:
-    calls = PendingCalls(limit=10)
+    calls = PendingCalls[str](limit=10)
     call = opened(calls)
-    assert calls.answer(call.number, Party(Side.CLIENT, 1)) is None
-    assert calls.answer(call.number, PROVIDER) == call
-    assert calls.answer(call.number, PROVIDER) is None
+    assert calls.get(call.number, of_client(1)) is None
+    assert calls.get(call.number, PROVIDER) is call
+    calls.close(call)
+    assert calls.get(call.number, PROVIDER) is None
     assert calls.next_deadline() == math.inf
+
+
+def test_numbers_begin_behind_one_that_others_cannot_guess() -> None:
+    calls = PendingCalls[str](limit=10, first=77_000)
+    assert [opened(calls).number for _ in range(3)] == [77_001, 77_002, 77_003]
 
 
 @given(st.lists(st.floats(0, 100), max_size=30), st.floats(0, 100))
 def test_exactly_the_calls_whose_deadline_has_passed_expire(
     deadlines: list[float], now: float
 ) -> None:
-    calls = PendingCalls(limit=100)
+    calls = PendingCalls[str](limit=100)
     for deadline in deadlines:
         opened(calls, deadline)
     expired = [call.deadline for call in calls.expire(now)]
@@ -41,28 +61,86 @@ def test_exactly_the_calls_whose_deadline_has_passed_expire(
     )
 
 
-def test_losing_a_provider_returns_its_calls_and_losing_a_caller_forgets_them() -> None:
-    calls = PendingCalls(limit=10)
-    first, second = opened(calls), opened(calls, origin=Party(Side.LINK, 9))
-    assert calls.drop(CALLER) == []
-    assert calls.answer(first.number, PROVIDER) is None
-    assert calls.drop(PROVIDER) == [second]
+def test_who_is_gone_leaves_what_it_asked_and_what_it_was_to_answer() -> None:
+    calls = PendingCalls[str](limit=10)
+    first, second = opened(calls), opened(calls, origin=of_link(9))
+    assert calls.drop(CALLER) == ([first], [])
+    assert calls.drop(PROVIDER) == ([], [second])
     assert len(calls) == 0
 
 
+def test_who_called_itself_and_is_gone_is_told_nothing() -> None:
+    calls = PendingCalls[str](limit=10)
+    assert calls.open(call_by(), CALLER)
+    assert calls.drop(CALLER) == ([], [])
+    assert len(calls) == 0
+
+
+def test_call_is_found_by_the_number_that_its_origin_gave_it() -> None:
+    calls = PendingCalls[str](limit=10)
+    call = opened(calls)
+    assert calls.find(CALLER, call.origin_call) is call
+    assert calls.is_open(CALLER, call.origin_call)
+    assert calls.find(of_link(2), call.origin_call) is None
+    calls.close(call)
+    assert calls.find(CALLER, call.origin_call) is None
+
+
 def test_one_caller_holds_at_most_half_of_all_calls() -> None:
-    calls = PendingCalls(limit=4)
+    calls = PendingCalls[str](limit=4)
     opened(calls)
     opened(calls)
-    assert calls.open(CALLER, 7, PROVIDER, 5.0) is None
-    other = Party(Side.CLIENT, 2)
+    assert not calls.open(call_by(), PROVIDER)
+    other = of_client(2)
     opened(calls, origin=other)
     opened(calls, origin=other)
-    assert calls.open(Party(Side.CLIENT, 3), 7, PROVIDER, 5.0) is None
+    assert not calls.open(call_by(of_client(3)), PROVIDER)
+
+
+def test_neighbour_that_brings_calls_of_many_holds_at_most_half_of_them() -> None:
+    calls, link = PendingCalls[str](limit=4), of_link(5)
+    brought = [call_by(of_link(-number), brought_by=link) for number in range(1, 4)]
+    assert [calls.open(call, PROVIDER) for call in brought] == [True, True, False]
+    calls.close(brought[0])
+    assert calls.open(brought[2], PROVIDER)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.booleans()), max_size=60))
+def test_calls_of_a_provider_and_of_its_desk_are_counted(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    calls, there = PendingCalls[str](limit=1000), list[PendingCall[str]]()
+    desk = Desk(limit=5)
+    for origin, provider, closes in steps:
+        if closes and there:
+            calls.close(there.pop())
+            continue
+        call = call_by(of_client(origin))
+        call.desk = desk
+        assert calls.open(call, of_link(provider))
+        there.append(call)
+    for provider in (1, 2, 3):
+        expected = sum(call.provider == of_link(provider) for call in there)
+        assert calls.waiting_for(of_link(provider)) == expected
+    assert desk.waiting == len(there) == len(calls)
+    for call in there:
+        calls.close(call)
+    assert (calls._of_origin, calls._of_provider, calls._kept_bytes) == ({}, {}, 0)
 
 
 def test_answered_calls_do_not_pile_up_until_their_deadline() -> None:
-    calls = PendingCalls(limit=10)
+    calls = PendingCalls[str](limit=10)
     for _ in range(10_000):
-        calls.answer(opened(calls, deadline=1e6).number, PROVIDER)
+        calls.close(opened(calls, deadline=1e6))
     assert len(calls._deadlines) < 200
+
+
+def test_requests_beyond_a_bound_are_not_kept_for_another_try() -> None:
+    calls = PendingCalls[str](limit=10)
+    large = [call_by(of_client(each), size=KEPT_BYTES // 2) for each in range(3)]
+    assert all(calls.open(call, PROVIDER) for call in large)
+    assert [call.request for call in large] == ["what", "what", None]
+    calls.close(large[0])
+    again = call_by(size=KEPT_BYTES // 2)
+    assert calls.open(again, PROVIDER)
+    assert again.request == "what"

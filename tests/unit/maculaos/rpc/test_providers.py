@@ -43,3 +43,18 @@ def test_beyond_the_limit_or_with_a_bad_name_nothing_is_taken() -> None:
     with pytest.raises(InvalidMethod):
         providers.add(1, ("macula.ping",))
     assert len(providers) == 0
+
+
+@given(st.sets(st.integers(0, 6), min_size=1), st.sets(st.integers(0, 6)))
+def test_who_is_avoided_is_not_chosen_while_there_is_another(
+    there: set[int], avoided: set[int]
+) -> None:
+    providers = Providers(limit=100)
+    for source in sorted(there):
+        providers.add(source, ("add",))
+    chosen = {providers.choose("add", avoided) for _ in range(3 * len(there))}
+    left = list[int | None](there - avoided)
+    assert chosen == set(left or [None])
+    assert set(providers.sources("add")) == there
+    assert providers.sources("other") == ()
+    assert providers.methods_of(min(there)) == ("add",)

@@ -24,6 +24,7 @@ from maculaos.swim.requests import (
     SendPing,
     SendPingRequest,
     SendPong,
+    SendRelayedPing,
     SendState,
 )
 from maculaos.swim.rumour import Health, Rumour
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 IDLE_TIMEOUT_S = 10.0
+
+
+@dataclass
+class _RelayedPong:
+    """What the nodes between bring back."""
+
+    to: NodeId
+    sequence: int
 
 
 def rumour_of(number: int, incarnation: int = 0) -> Rumour:
@@ -74,6 +83,7 @@ class Swarm:
         self._kinds: dict[type, Callable[[Membership, NodeId, Any], list[Request]]] = {
             SendPing: lambda n, s, m: n.hear_ping(s, m.sequence, m.rumours, self.now),
             SendPong: lambda n, s, m: n.hear_pong(s, m.sequence, m.rumours, self.now),
+            _RelayedPong: lambda n, s, m: n.hear_relayed_pong(s, m.sequence, self.now),
             SendPingRequest: lambda n, s, m: n.hear_ping_request(s, m.sequence, m.target, self.now),
             SendNack: lambda n, s, m: n.hear_nack(s, m.sequence),
             SendDigest: lambda n, s, m: n.hear_digest(s, m.members, m.total, m.buckets, self.now),
@@ -111,6 +121,8 @@ class Swarm:
         self.links[one][other] = self.links[other][one] = None
         self.carry(one, self.nodes[one].peer_up(self.me[other], self.now))
         self.carry(other, self.nodes[other].peer_up(self.me[one], self.now))
+        # What who dials says first.
+        self.carry(one, [SendDigest(self.me[other].node_id, *self.nodes[one].members.opening())])
 
     def unlink(self, one: int, other: int, *, is_lost: bool = True) -> None:
         """Take a link down."""
@@ -145,7 +157,9 @@ class Swarm:
                 if self._wakes[number] == self.now:
                     self._wakes[number] = 0.0
                     self.carry(number, self.nodes[number].advance(self.now))
-            elif sender in self.links[number]:
+            elif type(what) is SendRelayedPing:
+                self._send(number, _RelayedPong(self.me[sender].node_id, what.sequence))
+            elif sender in self.links[number] or type(what) is _RelayedPong:
                 node_id = self.me[sender].node_id
                 handle = self._kinds[type(what)]
                 self.carry(number, handle(self.nodes[number], node_id, what))
@@ -220,8 +234,20 @@ class Swarm:
             return
         if self.is_cut is not None and self.is_cut(number, target):
             return
+        if isinstance(request, SendRelayedPing | _RelayedPong) and not self._joined(number, target):
+            return
         low, high = self.latency_s
         self._push(self.now + low + (high - low) * self.rng.random(), target, number, request)
+
+    def _joined(self, one: int, other: int) -> bool:
+        """Whether links of the living lead from one node to another."""
+        seen, waiting = {one: None}, [one]
+        while waiting:
+            for peer in self.links[waiting.pop()]:
+                if peer not in seen and peer not in self.dead:
+                    seen[peer] = None
+                    waiting.append(peer)
+        return other in seen
 
     def _sleep(self, number: int) -> None:
         due = max(self.now, self.nodes[number].next_deadline())

@@ -8,7 +8,14 @@ import pytest
 
 from maculaos.settings import SwimSettings
 from maculaos.swim.membership import Membership
-from maculaos.swim.requests import Request, SendNack, SendPing, SendPingRequest, SendPong
+from maculaos.swim.requests import (
+    Request,
+    SendNack,
+    SendPing,
+    SendPingRequest,
+    SendPong,
+    SendRelayedPing,
+)
 from maculaos.swim.rumour import Health
 from unit.maculaos.swim.swarm import rumour_of
 
@@ -130,3 +137,42 @@ def test_a_sick_node_asks_less_often_and_recovers() -> None:
             if isinstance(each, SendPing):
                 one.hear_pong(each.to, each.sequence, (), now)
     assert one.awareness == 0
+
+
+def acquainted(*linked_to: int, known: int) -> Membership:
+    """Node 0, linked to some, which told it of another."""
+    made = linked(*linked_to)
+    made.hear((rumour_of(known),), 0.0, IDS[linked_to[0]])
+    return made
+
+
+def test_who_is_not_linked_with_the_target_asks_it_over_others() -> None:
+    helper = acquainted(1, 2, known=9)
+    (ping,) = helper.hear_ping_request(IDS[1], 77, IDS[9], 0.0)
+    assert isinstance(ping, SendRelayedPing)
+    assert ping.to == IDS[9]
+    assert helper.hear_relayed_pong(IDS[2], ping.sequence, 0.1) == []
+    assert helper.hear_relayed_pong(IDS[9], ping.sequence, 0.1) == [SendPong(IDS[1], 77, ())]
+
+
+def test_nobody_asks_after_one_that_is_gone() -> None:
+    helper = acquainted(1, 2, known=9)
+    helper.hear((rumour_of(9)._replace(health=Health.LEFT),), 0.0, IDS[1])
+    assert helper.hear_ping_request(IDS[1], 77, IDS[9], 0.0) == [SendNack(IDS[1], 77)]
+
+
+def test_word_that_came_over_others_answers_no_probe_of_our_own() -> None:
+    one = linked(1, 2, 3)
+    now, asked = until_asked(one)
+    assert one.hear_relayed_pong(asked[0].target, asked[0].sequence, now) == []
+    run(one, now + 2 * SETTINGS.probe_timeout_s)
+    held = one.members.get(asked[0].target)
+    assert held is not None
+    assert held.health is Health.SUSPECT
+
+
+@pytest.mark.parametrize("is_urgent", [True, False])
+def test_an_answer_goes_the_way_of_its_question(is_urgent: bool) -> None:
+    one = linked(1)
+    answers = one.hear_ping(IDS[1], 7, (), 0.0, is_urgent=is_urgent)
+    assert [each.is_urgent for each in answers if isinstance(each, SendPong)] == [is_urgent]

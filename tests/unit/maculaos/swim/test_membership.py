@@ -172,14 +172,13 @@ def test_who_asks_for_everything_gets_it() -> None:
     assert reply.rumours == (one.me, *one.members)
 
 
-def test_a_new_link_begins_with_a_comparison_by_the_smaller_id() -> None:
+def test_who_dials_begins_to_compare_and_the_other_end_waits_for_it() -> None:
     one = membership(2)
-    requests = one.peer_up(rumour(3), 1.0)
-    assert requests == [
-        MemberChanged(None, rumour(3)),
-        SendDigest(node_id(3), 3, one.members.digest.total),
-    ]
-    assert one.peer_up(rumour(0), 1.0) == [MemberChanged(None, rumour(0))]
+    assert one.members.opening() == (2, one.members.digest.total)
+    assert one.peer_up(rumour(3), 1.0) == [MemberChanged(None, rumour(3))]
+    (reply,) = one.hear_digest(node_id(3), 1, 7, b"", 1.0)
+    assert isinstance(reply, SendState)
+    assert reply.wants_reply
 
 
 def test_who_comes_back_is_told_at_once_what_is_held_of_it() -> None:
@@ -266,6 +265,16 @@ def test_metadata_is_told_with_a_higher_incarnation_and_bounded() -> None:
     assert any(one.me in each.rumours for each in told)
     with pytest.raises(UsageError, match="513 bytes"):
         one.set_metadata(bytes(513), 3.0)
+
+
+def test_new_address_is_told_with_a_higher_incarnation() -> None:
+    one = membership(2)
+    (change,) = one.set_addresses(("10.0.0.9:1",), 1.0)
+    assert isinstance(change, MemberChanged)
+    assert (one.me.incarnation, one.me.addresses) == (1, ("10.0.0.9:1",))
+    assert one.set_addresses(("10.0.0.9:1",), 2.0) == []
+    told = [each for each in run(one, 2.0, (2,)) if isinstance(each, SendState)]
+    assert any(one.me in each.rumours for each in told)
 
 
 def test_an_accuser_of_everybody_is_not_believed() -> None:

@@ -225,3 +225,38 @@ def test_member_that_drops_every_link_at_once_is_dialled_ever_more_seldom() -> N
             neighbours.link_down(other, now, is_lost=True)
     assert 4 <= len(dials) <= 12
     assert dials[-1] - dials[-2] > 10.0
+
+
+def test_full_node_makes_room_early_with_the_link_it_has_not_wanted_longest() -> None:
+    rng = random.Random(1)  # a seed replays the run
+    one = Neighbours(ME, "home", SETTINGS, 100, rng, links_max=4)
+    said: list[Request] = []
+    for turn, each in enumerate(OTHERS[:4]):
+        assert said == []
+        said = one.link_up(each, float(turn), is_outbound=False)
+    # No wanted link is up, and none could be: there was no room.
+    assert said == [Spare(OTHERS[0])]
+    assert run(one, 3.0 + SETTINGS.grace_s / 2) == []
+    one.link_down(OTHERS[0], 8.0)
+    assert run(one, 300.0) == [], "with room for one more, the others may stay"
+
+
+def test_newcomer_to_a_full_node_has_the_time_to_exchange_views() -> None:
+    rng = random.Random(1)  # a seed replays the run
+    one = Neighbours(ME, "home", SETTINGS, 100, rng, links_max=2)
+    said = [*one.link_up(OTHERS[0], 1.0, is_outbound=False)]
+    said += one.link_up(OTHERS[1], 1.0, is_outbound=False)
+    assert said == []
+    ((at, request),) = run(one, 5.0)
+    assert (at, request) == (2.0, Spare(OTHERS[0]))
+
+
+def test_full_node_keeps_links_that_it_wants() -> None:
+    rng = random.Random(1)  # a seed replays the run
+    one = Neighbours(ME, "home", SETTINGS, 100, rng, links_max=2)
+    for other in OTHERS[:2]:
+        one.member_up(other, 0.0)
+    run(one, 1.0)
+    for other in OTHERS[:2]:
+        one.link_up(other, 1.0, is_outbound=True)
+    assert run(one, 300.0) == []

@@ -1,0 +1,119 @@
+"""Drivers, brokers and daemons as processes: started, spoken to by lines of JSON, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+#: The interpreter of peers that have an environment of their own: ``make bench-peers``.
+PEERS_PYTHON: Final = ROOT / "var" / "peers" / "bin" / "python"
+OUR_PYTHON: Final = Path(sys.executable)
+_PATIENCE_S: Final = 90.0
+_END_S: Final = 10.0
+# What a process may say in one line.
+_LINE_BYTES: Final = 1 << 20
+
+
+class PartFailed(RuntimeError):
+    """A process ended, or said nothing in time; the text has its last words."""
+
+
+class Part:
+    """One process of a measurement."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of the CPU that it took until now."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+    async def hear(self) -> dict[str, Any]:
+        """The next line that it says."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                line = await self._out.readline()
+        except TimeoutError:
+            raise PartFailed(f"{self.name} says nothing\n{self._last_words()}") from None
+        if not line:
+            raise PartFailed(f"{self.name} ended\n{self._last_words()}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def tell(self, *words: object) -> None:
+        """Give it a line."""
+        writer = self._process.stdin
+        if writer is not None:
+            writer.write((" ".join(map(str, words)) + "\n").encode())
+
+    async def end(self) -> None:
+        """Stop it, by force if it does not listen."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+        try:
+            async with asyncio.timeout(_END_S):
+                await self._process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    @property
+    def _out(self) -> asyncio.StreamReader:
+        out = self._process.stdout
+        if out is None:
+            raise PartFailed(f"{self.name} has no output")
+        return out
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-3000:]
+
+
+@asynccontextmanager
+async def part(name: str, command: list[str], folder: Path) -> AsyncIterator[Part]:
+    """Run ``command`` until the block ends; its errors go to a file in ``folder``."""
+    log = folder / f"{name}.log"
+    paths = [str(ROOT), str(ROOT / "benchmarks")]
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            limit=_LINE_BYTES,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+    running = Part(name, process, log)
+    try:
+        yield running
+    finally:
+        await running.end()
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket(socket.AF_INET, kind) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

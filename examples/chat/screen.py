@@ -1,0 +1,292 @@
+"""The screen of the chat: rooms on the left, the talk in the middle, the people on the right.
+
+Thin: it shows what ``chat.view`` draws of the house, and hands what is typed to the session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from rich.emoji import Emoji
+from rich.markup import escape
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Footer, Input, OptionList, RichLog, Static
+from textual.widgets.option_list import Option
+
+from chat import view
+from chat.names import MAX_TEXT
+from chat.orders import HELP, Order, completions, read_order
+from maculaos.errors import MaculaError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from chat.room import Room
+    from chat.session import Session
+    from maculaos.client import Mesh
+
+MAX_REMEMBERED: Final = 100
+
+
+class Line(Input):
+    """Where the person types; Tab completes, the arrows bring back what was typed before."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "Complete", show=False),
+        Binding("up", "recall(-1)", "Earlier", show=False),
+        Binding("down", "recall(1)", "Later", show=False),
+    ]
+
+    def __init__(self, suggest: Callable[[str], list[str]]) -> None:
+        super().__init__(placeholder="say something, or /help", max_length=MAX_TEXT)
+        self._suggest = suggest
+        self._offers: list[str] = []
+        self._typed: list[str] = []
+        self._place = 0
+
+    def remember(self, line: str) -> None:
+        """Keep ``line`` for the arrows."""
+        self._typed = [*self._typed, line][-MAX_REMEMBERED:]
+        self._place = len(self._typed)
+
+    def action_complete(self) -> None:
+        """Complete what is typed; again: the next that fits."""
+        if self.value not in self._offers:
+            self._offers = self._suggest(self.value)
+            at = 0
+        else:
+            at = (self._offers.index(self.value) + 1) % len(self._offers)
+        if self._offers:
+            self.value = self._offers[at]
+            self.cursor_position = len(self.value)
+
+    def action_recall(self, step: int) -> None:
+        """Bring back what was typed before, or after that."""
+        self._place = max(0, min(len(self._typed), self._place + step))
+        self.value = self._typed[self._place] if self._place < len(self._typed) else ""
+        self.cursor_position = len(self.value)
+
+
+class Chat(App[None]):
+    """One person's screen; ``open_mesh`` connects to the node."""
+
+    TITLE = "MaculaOS chat"
+    CSS = """
+    #bar { height: 1; padding: 0 1; background: $panel; }
+    #rooms { width: 22; height: 1fr; border: none; padding: 1 1; background: $boost; }
+    #people { width: 24; height: 1fr; padding: 1 2; background: $boost; }
+    #log { padding: 1 1; background: $background; scrollbar-size-vertical: 1;
+           scrollbar-background: $background; }
+    #people.narrow, #rooms.narrow { display: none; }
+    Line { border: round $primary; background: $background; margin: 0 1; height: 3; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "turn(1)", "Next room", priority=True),
+        Binding("ctrl+b", "turn(-1)", "Room before", priority=True),
+        Binding("f1", "help", "Help"),
+        Binding("ctrl+q", "leave_chat", "Quit", priority=True),
+    ]
+
+    def __init__(
+        self, session: Session, open_mesh: Callable[[], AbstractAsyncContextManager[Mesh]]
+    ) -> None:
+        super().__init__()
+        self.theme = "tokyo-night"
+        self.session = session
+        self._house = session.house
+        self._open_mesh = open_mesh
+        self._is_dirty = False
+        self._unread = 0
+        session.on_change = self.note
+
+    def compose(self) -> ComposeResult:
+        """The parts of the screen."""
+        yield Static(id="bar")
+        with Horizontal():
+            yield OptionList(id="rooms")
+            with Vertical():
+                yield RichLog(id="log", wrap=True, min_width=20, max_lines=4 * view.MAX_LINES)
+                yield Line(self._completions)
+            yield Static(id="people")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to live on the mesh."""
+        self.query_one("#rooms", OptionList).can_focus = False
+        self.query_one("#log", RichLog).can_focus = False
+        self.query_one(Line).focus()
+        self.run_worker(self.session.run(self._open_mesh), name="mesh")
+        self.note()
+
+    def on_resize(self) -> None:
+        """Lines are broken anew; on a narrow screen only the talk is left."""
+        for part in ("#people", "#rooms"):
+            self.query_one(part).set_class(self.size.width < 80, "narrow")
+        self.note()
+
+    def note(self) -> None:
+        """Something changed: draw it, once for all that changes now."""
+        if not self._is_dirty and self.is_running:
+            self._is_dirty = True
+            self.call_later(self._draw)
+
+    async def on_input_submitted(self, typed: Input.Submitted) -> None:
+        """Do what was typed."""
+        line = typed.value
+        typed.input.clear()
+        if line.strip():
+            self.query_one(Line).remember(line)
+            await self._obey(line)
+
+    def on_option_list_option_selected(self, chosen: OptionList.OptionSelected) -> None:
+        """Look at the room that was clicked."""
+        if chosen.option.id in self._house.rooms:
+            self._house.look_at(chosen.option.id)
+            self.note()
+
+    def action_turn(self, step: int) -> None:
+        """Look at the next room, or the one before."""
+        keys = list(self._house.rooms)
+        if keys:
+            at = keys.index(self._house.current) + step
+            self._house.look_at(keys[at % len(keys)])
+            self.note()
+
+    async def action_help(self) -> None:
+        """Say what can be typed."""
+        for name, (takes, does) in HELP.items():
+            self._tell(f"/{name} {takes}".rstrip() + f": {does}")
+
+    async def action_leave_chat(self) -> None:
+        """Say goodbye, and end."""
+        await self.session.say_goodbye()
+        self.exit()
+
+    # What is typed.
+
+    async def _obey(self, line: str) -> None:
+        try:
+            order = read_order(line)
+            await self._orders()[order.name](order)
+        except MaculaError as error:
+            self._tell(str(error))
+
+    def _orders(self) -> dict[str, Callable[[Order], Awaitable[None]]]:
+        return {
+            "say": self._say,
+            "me": self._say,
+            "msg": self._whisper,
+            "join": self._join,
+            "leave": lambda _: self.session.leave(self._house.current),
+            "nick": lambda order: self.session.rename(order.words[0]),
+            "away": lambda _: self.session.toggle_away(),
+            "who": self._who,
+            "rooms": self._rooms,
+            "clear": self._clear,
+            "help": lambda _: self.action_help(),
+            "quit": lambda _: self.action_leave_chat(),
+        }
+
+    async def _say(self, order: Order) -> None:
+        if not self._house.current:
+            raise UsageError("you are in no room", "enter one: /join lobby")
+        self._send(self._house.current, order.words[0], is_action=order.name == "me")
+
+    async def _whisper(self, order: Order) -> None:
+        name, text = order.words
+        found = self._house.roster.find(name)
+        if not found:
+            raise UsageError(f"nobody is called {name}", "see /who")
+        if len(found) > 1:
+            labels = " or ".join(map(self._house.roster.label, found))
+            raise UsageError(f"{len(found)} are called {name}", f"say {labels}")
+        self._send(self.session.whisper_to(found[0]), text)
+
+    def _send(self, key: str, text: str, *, is_action: bool = False) -> None:
+        said = Emoji.replace(text)
+        # The answer is not waited for: the mark beside the line tells what became of it.
+        self.run_worker(self.session.say(key, said, is_action=is_action), group="say")
+
+    async def _join(self, order: Order) -> None:
+        await self.session.enter(order.words[0])
+
+    async def _who(self, order: Order) -> None:
+        del order
+        for line in view.who(self._house):
+            self._tell(line)
+
+    async def _rooms(self, order: Order) -> None:
+        del order
+        counted = self._house.roster.rooms()
+        for name, count in sorted(counted.items()):
+            besides = " besides you" if f"#{name}" in self._house.rooms else ""
+            self._tell(f"#{name}: {count}{besides}")
+        if not counted:
+            self._tell("nobody else is in a room")
+
+    async def _clear(self, order: Order) -> None:
+        del order
+        self._house.rooms[self._house.current].clear()
+        self.note()
+
+    def _tell(self, text: str) -> None:
+        self.session.tell(self._house.current, text)
+
+    def _completions(self, line: str) -> list[str]:
+        roster = self._house.roster
+        rooms = {*roster.rooms(), *(room.name for room in self._house.rooms.values())}
+        return completions(line, [roster.label(each) for each in roster], sorted(rooms))
+
+    # What is drawn.
+
+    def _draw(self) -> None:
+        self._is_dirty = False
+        if not self.is_running or not self.query("#log"):
+            return
+        room = self._house.rooms.get(self._house.current)
+        self._draw_bar()
+        self._draw_rooms()
+        self._draw_talk(room)
+        people = self.query_one("#people", Static)
+        people.update(view.people(self._house, room) if room is not None else "")
+        self._ring()
+
+    def _draw_bar(self) -> None:
+        session, house = self.session, self._house
+        where = session.trouble or f"realm {session.realm}, node {session.node_name}"
+        colour = "bold red" if session.trouble else "dim"
+        title = house.title(house.current) if house.current else "no room"
+        self.query_one("#bar", Static).update(
+            f"[bold]{escape(title)}[/]   {escape(house.me.nick)}   [{colour}]{escape(where)}[/]"
+        )
+
+    def _draw_rooms(self) -> None:
+        house = self._house
+        shown = self.query_one("#rooms", OptionList)
+        shown.clear_options()
+        shown.add_options(Option(view.room_label(house, key), id=key) for key in house.rooms)
+        if house.current in house.rooms:
+            shown.highlighted = list(house.rooms).index(house.current)
+
+    def _draw_talk(self, room: Room | None) -> None:
+        log = self.query_one("#log", RichLog)
+        is_at_end = log.is_vertical_scroll_end
+        log.clear()
+        if room is not None:
+            for line in view.talk(self._house, room):
+                log.write(line, expand=True, scroll_end=is_at_end)
+
+    def _ring(self) -> None:
+        """Ring if something is said elsewhere to this person, or of them."""
+        rooms = self._house.rooms.values()
+        unread = sum(room.unread for room in rooms if room.is_private or self._is_called(room))
+        if unread > self._unread:
+            self.bell()
+        self._unread = unread
+
+    def _is_called(self, room: Room) -> bool:
+        last = room.transcript.messages[-room.unread :] if room.unread else ()
+        return any(view.is_called(self._house.me.nick, each.text) for each in last)

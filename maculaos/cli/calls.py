@@ -1,0 +1,148 @@
+"""``macula call`` and ``macula register``: ask a program anywhere in the realm, and answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeAlias
+
+import typer
+
+from maculaos.cli.mesh import (
+    PatienceOption,
+    SocketOption,
+    TimeoutOption,
+    ask,
+    json_line,
+    parse_value,
+    print_json,
+    tell,
+)
+from maculaos.client import caller
+from maculaos.errors import MaculaError, UsageError
+from maculaos.host.awaited import run_filter
+from maculaos.host.filters import Bound
+from maculaos.wire.values import MAX_VALUE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from maculaos.client import Mesh, Value
+    from maculaos.host.filters import Filtered
+
+# Whoever writes JSON by hand takes more room than the value does on the wire.
+MAX_OUTPUT: Final = 4 * MAX_VALUE_SIZE
+MAX_COMPLAINT: Final = 300
+# What a program that answers learns besides the value.
+
+CALLER_VARIABLE: Final = "MACULA_CALLER"
+METHOD_VARIABLE: Final = "MACULA_METHOD"
+
+
+Handler: TypeAlias = "Callable[[Value], Awaitable[Value]]"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(call)
+    app.command()(register)
+
+
+def call(
+    method: Annotated[str, typer.Argument(help="The method to call.")],
+    value: Annotated[str | None, typer.Argument(help="JSON if it parses, else text.")] = None,
+    timeout: TimeoutOption = 5.0,
+    socket: SocketOption = None,
+) -> None:
+    """Call METHOD anywhere in the realm and print the result as JSON (bytes as they are)."""
+    given = None if value is None else parse_value(value)
+    _print(ask(socket, lambda mesh: mesh.call(method, given, timeout)))
+
+
+def _print(result: Value) -> None:
+    if isinstance(result, bytes):
+        sys.stdout.buffer.write(result)
+        sys.stdout.buffer.flush()
+    else:
+        print_json(result)
+
+
+def register(  # noqa: PLR0913  # typer takes one parameter per option
+    method: Annotated[str, typer.Argument(help="The method, such as math.add.")],
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="-- PROGRAM ARGUMENT...: value as JSON in, result as JSON out."),
+    ] = None,
+    reply: Annotated[str | None, typer.Option(help="Answer every call with this value.")] = None,
+    echo: Annotated[bool, typer.Option("--echo", help="Answer with the value given.")] = False,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1024, help="So many calls at once; more are refused.")
+    ] = 8,
+    limit: Annotated[
+        float, typer.Option(min=0.001, max=3600, help="So many seconds may PROGRAM take.")
+    ] = 60.0,
+    run: Annotated[bool, typer.Option("--exec", hidden=True)] = False,
+    wait: PatienceOption = 0.0,
+    socket: SocketOption = None,
+) -> None:
+    """Answer calls of METHOD until interrupted: by a program, a fixed value, or an echo.
+
+    PROGRAM is run once for each call. It finds who calls in MACULA_CALLER, and ends when its
+    caller gives up.
+    """
+    if (reply is not None) + echo + bool(command) != 1 or (run and not command):
+        raise UsageError(
+            "register takes one of -- PROGRAM, --reply VALUE, --echo",
+            "for example: macula register math.add -- python3 add.py",
+        )
+    answer = parse_value(reply) if reply is not None else None
+    program = tuple(command or ())
+
+    async def handle(value: Value) -> Value:
+        if program:
+            return await _run(program, method, value, limit)
+        return value if echo else answer
+
+    ask(socket, lambda mesh: _serve(mesh, method, _bounded(handle, concurrency)), wait)
+
+
+async def _serve(mesh: Mesh, method: str, handle: Handler) -> NoReturn:
+    async with mesh.register(method, handle):
+        tell(f"answering {method} at {mesh.node_name}; Ctrl-C ends it")
+        raise await mesh.wait_lost()
+
+
+def _bounded(handle: Handler, most: int) -> Handler:
+    """``handle``, which refuses while ``most`` calls are under way."""
+    room = asyncio.Semaphore(most)
+
+    async def handle_if_there_is_room(value: Value) -> Value:
+        if room.locked():
+            raise UsageError(f"{most} calls are under way", "try again soon")
+        async with room:
+            return await handle(value)
+
+    return handle_if_there_is_room
+
+
+async def _run(program: tuple[str, ...], method: str, value: Value, limit_s: float) -> Value:
+    given = value if isinstance(value, bytes) else json_line(value).encode()
+    variables = {CALLER_VARIABLE: caller(), METHOD_VARIABLE: method}
+    done = await run_filter(program, given, Bound(MAX_OUTPUT, limit_s), variables)
+    if not done.is_ok:
+        raise MaculaError(_complaint(program[0], done))
+    if not done.output.strip():
+        return None
+    try:
+        result: Value = json.loads(done.output)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{program[0]} did not print JSON", "print one JSON value") from error
+    return result
+
+
+def _complaint(program: str, done: Filtered) -> str:
+    """One line for the caller: what the program said last, if it said anything."""
+    last = done.said.strip().splitlines()[-1:] or [""]
+    how = f"exit status {done.status}" if done.status is not None else "cut off"
+    return f"{program}: {how}: {last[0][:MAX_COMPLAINT]}".rstrip(": ")

@@ -1,0 +1,164 @@
+"""``macula loadtest``: events at a chosen pace, with faults, and what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import shlex
+import sys
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003  # typer reads annotations at run time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from maculaos import __version__
+from maculaos.cli.loadview import progress, summary
+from maculaos.cli.mesh import JsonOption, print_json
+from maculaos.errors import MaculaError, UsageError
+from maculaos.host.clock import SystemClock
+from maculaos.loadtest.faults import read_fault
+from maculaos.loadtest.report import Provenance, report_of
+from maculaos.loadtest.run import Run
+from maculaos.loadtest.scenario import Scenario
+from maculaos.loadtest.site import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from maculaos.host.clock import Clock
+    from maculaos.loadtest.outcome import Outcome
+    from maculaos.loadtest.site import Site
+
+_LOOK_S: Final = 0.25
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(loadtest)
+
+
+def loadtest(  # noqa: PLR0913  # typer takes one parameter per option
+    nodes: Annotated[int, typer.Option("--nodes", "-n", help="So many nodes are started.")] = 2,
+    at: Annotated[
+        list[Path] | None,
+        typer.Option(help="Or: the control socket of a node that runs; repeat it."),
+    ] = None,
+    publishers: Annotated[int, typer.Option(help="At the first nodes, in turn.")] = 1,
+    subscribers: Annotated[int, typer.Option(help="At the last nodes, in turn.")] = 1,
+    topics: Annotated[int, typer.Option(help="Programs are dealt out to topics in turn.")] = 1,
+    rate: Annotated[
+        float, typer.Option(help="Events per second in all; 0: as quickly as it goes.")
+    ] = 1000.0,
+    size: Annotated[int, typer.Option(help="Bytes of each event.")] = 100,
+    duration: Annotated[float, typer.Option(help="Seconds.")] = 10.0,
+    warmup: Annotated[float, typer.Option(help="Seconds before, which do not count.")] = 1.0,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="At least once instead of at most once.")
+    ] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="kill:n2@5, kill:n2@5+3, pause:n2@5+2, loss:n2:10%@5+3; repeat it."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Write charts and figures to this HTML file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish, deliver and break things; tell how long it took and what got lost."""
+    scenario = Scenario(
+        nodes=len(at) if at else nodes,
+        publishers=publishers,
+        subscribers=subscribers,
+        topics=topics,
+        rate=rate,
+        size=size,
+        duration_s=duration,
+        warmup_s=warmup,
+        acknowledge=acknowledge,
+        faults=tuple(map(read_fault, fault or ())),
+        seed=seed,
+    )
+    if at and scenario.faults:
+        raise UsageError("nothing is done to nodes that ran before", "leave out --at or --fault")
+    provenance = _provenance()
+    if report is not None:
+        # Before the work: a report that cannot be written should not cost a run.
+        _write(report, "")
+    outcome = asyncio.run(_perform(scenario, tuple(at or ())))
+    if report is not None:
+        _write(report, report_of(outcome, provenance))
+    _tell(outcome, provenance, as_json=as_json)
+    if not outcome.keeps_its_word:
+        raise MaculaError(f"{outcome.counts.lost} acknowledged deliveries were lost")
+
+
+async def _perform(scenario: Scenario, sockets: tuple[Path, ...]) -> Outcome:
+    clock = SystemClock()
+    rng = random.Random(scenario.seed)  # noqa: S311  # padding and names are no secrets
+    people = Console(stderr=True, highlight=False)
+    people.print(scenario.in_words())
+    async with _site(scenario, sockets, clock) as site:
+        run = Run(scenario, site, clock, rng)
+        watching = asyncio.create_task(_watch(run, people, clock))
+        try:
+            return await run.perform()
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+
+@asynccontextmanager
+async def _site(scenario: Scenario, sockets: tuple[Path, ...], clock: Clock) -> AsyncIterator[Site]:
+    if sockets:
+        yield Standing(sockets)
+        return
+    # Here, because keys and certificates take their time to load.
+    from maculaos.loadtest.fleet import fleet
+
+    async with fleet(scenario, clock) as started:
+        yield started
+
+
+async def _watch(run: Run, people: Console, clock: Clock) -> None:
+    """Show how it is doing, where somebody can see it, until cancelled."""
+    if not people.is_terminal:
+        return
+    # No thread of its own: nodes are forked from this process.
+    with Live(console=people, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(progress(run), refresh=True)
+            await clock.wait(_LOOK_S)
+
+
+def _tell(outcome: Outcome, provenance: Provenance, *, as_json: bool) -> None:
+    if as_json:
+        made = {"command": provenance.command, "versions": dict(provenance.versions)}
+        print_json({**made, "machine": provenance.machine, **outcome.to_dict()})
+    else:
+        Console(highlight=False).print(summary(outcome))
+
+
+def _provenance() -> Provenance:
+    moment = datetime.fromtimestamp(SystemClock().now(), UTC)
+    return Provenance(
+        command=shlex.join(["macula", *sys.argv[1:]]),
+        moment=moment.strftime("%Y-%m-%d %H:%M UTC"),
+        versions={"maculaos": __version__, "Python": platform.python_version()},
+        machine=f"{platform.platform()}, {os.cpu_count()} processors",
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        what = f"cannot write the report to {path}: {error.strerror}"
+        raise UsageError(what, "choose another file with --report") from error

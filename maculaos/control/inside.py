@@ -1,0 +1,78 @@
+"""A program in the process of its node: a client like others, without a socket in between.
+
+Messages change hands as they are, nothing is encoded. What the node says waits until the loop
+comes round, so that neither side ever runs inside of the other's work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maculaos.wire.messages import Close, Error, Message
+
+
+class Program(Protocol):
+    """Who speaks with the node from inside; called from the event loop, must not raise."""
+
+    def take(self, message: Message) -> None:
+        """The node says something."""
+        ...
+
+    def room(self) -> None:
+        """The node takes what was held back."""
+        ...
+
+    def lost(self, reason: str) -> None:
+        """The node has ended this; nothing more will come."""
+        ...
+
+
+class Inside:
+    """The node's side of one program in its own process; see ``ControlSocket.enter_inside``."""
+
+    def __init__(self, program: Program, leave: Callable[[str], None]) -> None:
+        #: The node cannot pass on what this program says just now.
+        self.is_full = False
+        self._program = program
+        self._leave = leave
+        self._inbox: list[Message] = []
+        self._is_over = False
+        self._loop = asyncio.get_running_loop()
+
+    def send(self, message: Message) -> bool:
+        """Hand ``message`` over when the loop comes round; false if the program is gone."""
+        if self._is_over:
+            return False
+        if not self._inbox:
+            self._loop.call_soon(self._hand_over)
+        self._inbox.append(message)
+        return True
+
+    def end(self, last_words: Error | Close, reason: str) -> None:
+        """Let the program have what was said to it, then tell it that this is over."""
+        del last_words  # it would say the reason again
+        if self._is_over:
+            return
+        self._is_over = True
+        self._loop.call_soon(self._program.lost, reason)
+        self._leave(reason)
+
+    def pause(self) -> None:
+        """Ask the program to say no more for now."""
+        self.is_full = True
+
+    def resume(self) -> None:
+        """Let the program go on."""
+        self.is_full = False
+        if not self._is_over:
+            self._program.room()
+
+    def _hand_over(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        take = self._program.take
+        for message in inbox:
+            take(message)

@@ -1,0 +1,146 @@
+"""The checker: which events came to whom, and which were lost, doubled or out of order.
+
+It keeps one byte for each event and each subscriber that is to get it. What it is told is all it
+knows: it neither sends nor listens.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+# Each pair counts up to here how often an event came.
+_OFTEN: Final = 255
+
+
+class Fate(IntEnum):
+    """What became of an event at its publisher."""
+
+    # On its way, and nothing was heard of it.
+    OPEN = 0
+    # Its publisher was told that it is delivered, or asked for no such word.
+    TAKEN = 1
+    # Its publisher was told that it is not delivered, or not known to be.
+    REFUSED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One event that never came to one subscriber; ``due_s`` is when it was meant to go."""
+
+    publisher: int
+    subscriber: int
+    sequence: int
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """All subscribers together; ``expected`` is what was taken, once for each who is to get it."""
+
+    published: int
+    refused: int
+    expected: int
+    delivered: int
+    lost: int
+    # Deliveries beyond the first one.
+    duplicates: int
+    # First deliveries behind a later event of the same publisher.
+    disordered: int
+    # Delivered although the publisher was told of a failure: allowed, and worth knowing.
+    refused_yet_delivered: int
+    # Of no event that was published here.
+    foreign: int
+
+
+class Checker:
+    """``listens[p]`` are the subscribers that are to get what publisher ``p`` says."""
+
+    def __init__(self, listens: Sequence[Sequence[int]]) -> None:
+        self._listens = listens
+        self._fates = [bytearray() for _ in listens]
+        self._due = [array("d") for _ in listens]
+        self._came = {(p, s): bytearray() for p, those in enumerate(listens) for s in those}
+        self._last: dict[tuple[int, int], int] = {}
+        self.published = 0
+        self.delivered = 0
+        self.duplicates = 0
+        self.disordered = 0
+        self.foreign = 0
+
+    def publish(self, publisher: int, due_s: float, fate: Fate = Fate.OPEN) -> int:
+        """One more event goes out; returns its sequence number, from 0 for each publisher."""
+        fates = self._fates[publisher]
+        fates.append(fate)
+        self._due[publisher].append(due_s)
+        self.published += 1
+        return len(fates) - 1
+
+    def settle(self, publisher: int, sequence: int, fate: Fate) -> None:
+        """What became of that event."""
+        self._fates[publisher][sequence] = fate
+
+    def take(self, subscriber: int, publisher: int, sequence: int) -> bool:
+        """An event came; whether it came for the first time."""
+        pair = (publisher, subscriber)
+        came = self._came.get(pair)
+        if came is None or not 0 <= sequence < len(self._fates[publisher]):
+            self.foreign += 1
+            return False
+        if sequence >= len(came):
+            came.extend(bytes(sequence + 1 - len(came)))
+        if came[sequence]:
+            came[sequence] = min(_OFTEN, came[sequence] + 1)
+            self.duplicates += 1
+            return False
+        came[sequence] = 1
+        self.delivered += 1
+        if sequence < self._last.get(pair, -1):
+            self.disordered += 1
+        else:
+            self._last[pair] = sequence
+        return True
+
+    def losses(self) -> Iterator[Loss]:
+        """Every event that was taken and never came, by publisher, subscriber and number."""
+        for publisher, subscriber, sequence in self._missing(Fate.TAKEN):
+            due_s = self._due[publisher][sequence]
+            yield Loss(publisher, subscriber, sequence, due_s)
+
+    def is_complete(self) -> bool:
+        """Whether everything that was published came to everyone, refused or not."""
+        return self.delivered == sum(
+            len(fates) * len(those) for fates, those in zip(self._fates, self._listens, strict=True)
+        )
+
+    def counts(self) -> Counts:
+        """How it stands; events whose fate is open count as refused."""
+        taken = [fates.count(Fate.TAKEN) for fates in self._fates]
+        expected = sum(n * len(those) for n, those in zip(taken, self._listens, strict=True))
+        lost = sum(1 for _ in self.losses())
+        return Counts(
+            published=self.published,
+            refused=self.published - sum(taken),
+            expected=expected,
+            delivered=self.delivered,
+            lost=lost,
+            duplicates=self.duplicates,
+            disordered=self.disordered,
+            refused_yet_delivered=self.delivered - (expected - lost),
+            foreign=self.foreign,
+        )
+
+    def _missing(self, fate: Fate) -> Iterator[tuple[int, int, int]]:
+        for (publisher, subscriber), came in self._came.items():
+            fates = self._fates[publisher]
+            find: Callable[[int, int], int] = fates.find
+            sequence = find(fate, 0)
+            while sequence >= 0:
+                if sequence >= len(came) or not came[sequence]:
+                    yield publisher, subscriber, sequence
+                sequence = find(fate, sequence + 1)

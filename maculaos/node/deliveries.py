@@ -1,0 +1,358 @@
+"""What clients of this node subscribe to, and events on their last stretch: into their hands.
+
+A run that a client has credit for is handed over at once, one message for all its subscriptions;
+otherwise it waits in the mailbox of each. An acknowledged run is settled when every client that
+has a part of it said so, or is gone; see ``finished``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from maculaos.effects import Effect, SendToClient
+from maculaos.pubsub.groups import Turns
+from maculaos.pubsub.interest import TooManySubscriptions
+from maculaos.pubsub.mailbox import MAX_CREDIT, Mailbox, Overflow, Run, Taking
+from maculaos.pubsub.patterns import check_group, check_pattern
+from maculaos.pubsub.tree import PatternTree, TopicMemo
+from maculaos.wire.events import Delivery, Taken, Watch
+from maculaos.wire.messages import RpcError
+from maculaos.wire.registry import RpcErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from maculaos.node.counters import Counters
+    from maculaos.pubsub.realm_interest import Wish
+    from maculaos.settings import LimitSettings
+
+MAX_QUEUE: Final = 1_000_000
+
+
+class Subscription:
+    """What one client asked for with one number."""
+
+    __slots__ = ("client", "group", "mailbox", "number", "pattern", "request")
+
+    def __init__(self, client: int, watch: Watch, limit_bytes: int) -> None:
+        credit = max(0, min(watch.credit, MAX_CREDIT))
+        queue = max(1, min(watch.queue, MAX_QUEUE))
+        self.client = client
+        self.number = watch.subscription
+        self.request = watch.request
+        self.pattern = check_pattern(watch.pattern)
+        self.group = check_group(watch.group)
+        self.mailbox = Mailbox(credit, queue, Overflow(watch.policy), limit_bytes)
+
+    @property
+    def wish(self) -> Wish:
+        """What the node wants for it."""
+        return self.pattern, self.group
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who wants a topic here."""
+
+    # By client: its subscriptions without a group, and their numbers.
+    plain: tuple[tuple[int, tuple[Subscription, ...], tuple[int, ...]], ...]
+    groups: dict[str, tuple[Subscription, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """An acknowledged run, or a part of one, in the hands of a client."""
+
+    client: int
+    subscriptions: tuple[Subscription, ...]
+    run: Run
+    taking: Taking
+
+
+class Deliveries:
+    """Subscriptions and mailboxes of all clients; times are monotonic seconds."""
+
+    def __init__(self, limits: LimitSettings, counters: Counters) -> None:
+        self._limit = limits.subscriptions
+        self._limit_bytes = limits.client_queue_bytes
+        self._counters = counters
+        self._tree: PatternTree[Subscription] = PatternTree()
+        self._audiences: TopicMemo[Audience] = TopicMemo()
+        self._of_client: dict[int, dict[int, Subscription]] = {}
+        self._size = 0
+        self._turns = Turns()
+        self._handed: dict[int, _Handed] = {}
+        self._handed_to: dict[int, dict[int, None]] = {}
+        self._last_number = 0
+        # Acknowledged runs that nobody here waits for any more; whoever asks takes them away.
+        self.finished: list[Taking] = []
+        # What subscriptions that ended wanted; the same.
+        self.gone: list[Wish] = []
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait in mailboxes."""
+        return sum(each.mailbox.waiting for each in self._all())
+
+    @property
+    def dropped(self) -> int:
+        """Events that mailboxes of subscriptions that are there dropped."""
+        return sum(each.mailbox.dropped for each in self._all())
+
+    def audience(self, topic: str) -> Audience:
+        """Who wants ``topic`` here."""
+        return self._audiences.get(topic) or self._audiences.put(topic, self._gather(topic))
+
+    def add(self, client: int, watch: Watch) -> Subscription:
+        """Take up a subscription.
+
+        Raises ``InvalidTopic`` or ``TooManySubscriptions``, ``ValueError`` for a policy or a number
+        that makes no sense.
+        """
+        held = self._of_client.get(client, {})
+        if watch.subscription in held:
+            raise ValueError(f"there is a subscription {watch.subscription} already")
+        if self._size >= self._limit:
+            raise TooManySubscriptions(f"more than {self._limit} subscriptions")
+        subscription = Subscription(client, watch, self._limit_bytes)
+        self._of_client.setdefault(client, {})[watch.subscription] = subscription
+        self._tree.add(subscription.pattern, subscription)
+        self._audiences.clear()
+        self._size += 1
+        return subscription
+
+    def get(self, client: int, number: int) -> Subscription | None:
+        """That subscription of that client."""
+        return self._of_client.get(client, {}).get(number)
+
+    def subscriptions_of(self, client: int) -> tuple[Subscription, ...]:
+        """All subscriptions of a client."""
+        return tuple(self._of_client.get(client, {}).values())
+
+    def remove(self, gone: Iterable[Subscription], now: float) -> list[Effect]:
+        """These subscriptions end; what they held of groups goes to others."""
+        removed = list(gone)
+        for subscription in removed:
+            held = self._of_client[subscription.client]
+            del held[subscription.number]
+            if not held:
+                del self._of_client[subscription.client]
+            self._tree.remove(subscription.pattern, subscription)
+            self.gone.append(subscription.wish)
+        self._size -= len(removed)
+        self._audiences.clear()
+        effects: list[Effect] = []
+        for subscription in removed:
+            effects += self._release(subscription, now)
+        return effects
+
+    def taken(self, client: int, taken: Taken, now: float) -> list[Effect]:
+        """A client is through with events, and takes more."""
+        for number in taken.deliveries:
+            handed = self._handed.get(number)
+            if handed is not None and handed.client == client:
+                self._forget_handed(number, client)
+                self._settle(handed.taking)
+        subscription = self.get(client, taken.subscription)
+        if subscription is None:
+            return []
+        subscription.mailbox.grant(taken.credit)
+        return self._empty(subscription, now) if subscription.mailbox.waiting else []
+
+    def deliver(self, run: Run, group: str, now: float) -> list[Effect] | None:
+        """Hand a run to who wants it, or let it wait; ``None``: an acknowledged one has no room."""
+        audience = self._audiences.get(run.topic) or self.audience(run.topic)
+        if group:
+            return self._deal(run, audience.groups.get(group, ()), now)
+        taking = run.taking
+        if taking is not None and not _has_room(audience, run):
+            return None
+        count = len(run.payloads)
+        effects: list[Effect] = []
+        for client, subscriptions, numbers in audience.plain:
+            if all(
+                each.mailbox.credit >= count and not each.mailbox.waiting for each in subscriptions
+            ):
+                for each in subscriptions:
+                    each.mailbox.credit -= count
+                effects.append(self._hand(client, subscriptions, numbers, run, now))
+            else:
+                for each in subscriptions:
+                    effects += self._offer(each, run, now)
+        if taking is not None and not taking.left:
+            self.finished.append(taking)
+        return effects
+
+    def offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
+        """Hand a run to one subscription alone, or let it wait."""
+        return self._offer(subscription, run, now)
+
+    def _gather(self, topic: str) -> Audience:
+        plain: dict[int, list[Subscription]] = {}
+        groups: dict[str, list[Subscription]] = {}
+        for each in self._tree.match(topic):
+            if each.group:
+                groups.setdefault(each.group, []).append(each)
+            else:
+                plain.setdefault(each.client, []).append(each)
+        return Audience(
+            tuple(
+                (client, tuple(held), tuple(each.number for each in held))
+                for client, held in plain.items()
+            ),
+            {group: tuple(held) for group, held in groups.items()},
+        )
+
+    def _deal(self, run: Run, members: tuple[Subscription, ...], now: float) -> list[Effect] | None:
+        """Share a run among the members of a group, those first that can take it at once."""
+        taking, effects = run.taking, list[Effect]()
+        if taking is not None:
+            able = tuple(each for each in members if each.mailbox.has_room(run))
+            if members and not able:
+                return None
+            members = able
+        ready = tuple(each for each in members if each.mailbox.credit and not each.mailbox.waiting)
+        members = ready or members
+        if members:
+            group = members[0].group
+            for member, part in self._turns.deal(group, members, len(run.payloads)):
+                piece = replace(
+                    run, payloads=run.payloads[part], sequence=run.sequence + part.start
+                )
+                effects += self._offer(member, piece, now)
+        elif taking is not None:
+            taking.code = taking.code or RpcErrorCode.NO_PROVIDER
+        if taking is not None and not taking.left:
+            self.finished.append(taking)
+        return effects
+
+    def _offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
+        mailbox, count = subscription.mailbox, len(run.payloads)
+        if mailbox.credit >= count and not mailbox.waiting:
+            mailbox.credit -= count
+            numbers = (subscription.number,)
+            return [self._hand(subscription.client, (subscription,), numbers, run, now)]
+        before = mailbox.dropped
+        is_kept = mailbox.put(run)
+        self._counters.events_overflowed += mailbox.dropped - before
+        if not is_kept:
+            self._counters.events_overflowed += count
+            return self._end(subscription, now)
+        return self._empty(subscription, now) if mailbox.credit else []
+
+    def _hand(
+        self,
+        client: int,
+        subscriptions: tuple[Subscription, ...],
+        numbers: tuple[int, ...],
+        run: Run,
+        now: float,
+    ) -> SendToClient:
+        """The message that puts a run into the hands of a client."""
+        number, ttl_ms = 0, 0
+        if run.taking is not None:
+            self._last_number = number = self._last_number + 1
+            run.taking.left += 1
+            self._handed[number] = _Handed(client, subscriptions, run, run.taking)
+            self._handed_to.setdefault(client, {})[number] = None
+        if run.expires_at != math.inf:
+            ttl_ms = max(1, round((run.expires_at - now) * 1000))
+        self._counters.events_delivered += len(run.payloads)
+        return SendToClient(
+            client,
+            Delivery(
+                number,
+                numbers,
+                run.topic,
+                run.publisher,
+                run.sequence,
+                run.payloads,
+                run.is_retained,
+                ttl_ms,
+            ),
+        )
+
+    def _empty(self, subscription: Subscription, now: float) -> list[Effect]:
+        """Hand out of a mailbox as much as there is credit for."""
+        mailbox = subscription.mailbox
+        before = mailbox.dropped
+        pieces, late = mailbox.take(now)
+        self._counters.events_expired += mailbox.dropped - before
+        effects: list[Effect] = []
+        for run in late:
+            if run.taking is not None:
+                run.taking.code = RpcErrorCode.DEADLINE_EXCEEDED
+                self._settle(run.taking)
+        for run in pieces:
+            numbers = (subscription.number,)
+            effects.append(self._hand(subscription.client, (subscription,), numbers, run, now))
+            if run.taking is not None:
+                # It has left the mailbox, which counted as one.
+                run.taking.left -= 1
+        return effects
+
+    def _end(self, subscription: Subscription, now: float) -> list[Effect]:
+        """A subscription whose mailbox is full, and which asked for that."""
+        detail = f"subscription {subscription.number} fell behind, and its queue is full"
+        ended = RpcError(subscription.request, RpcErrorCode.OVERLOADED, detail)
+        return [SendToClient(subscription.client, ended), *self.remove([subscription], now)]
+
+    def _release(self, subscription: Subscription, now: float) -> list[Effect]:
+        """What a subscription that is gone held of acknowledged runs."""
+        effects: list[Effect] = []
+        for run in subscription.mailbox.clear():
+            if run.taking is not None:
+                effects += self._leave_to_others(subscription, run, run.taking, now)
+        for number in tuple(self._handed_to.get(subscription.client, ())):
+            handed = self._handed[number]
+            is_its = subscription in handed.subscriptions
+            if is_its and not any(map(self._is_there, handed.subscriptions)):
+                self._forget_handed(number, handed.client)
+                effects += self._leave_to_others(subscription, handed.run, handed.taking, now)
+        return effects
+
+    def _leave_to_others(
+        self, subscription: Subscription, run: Run, taking: Taking, now: float
+    ) -> list[Effect]:
+        """Another member of the group takes a run; without a group nobody misses it."""
+        dealt: list[Effect] | None = []
+        if subscription.group:
+            members = self.audience(run.topic).groups.get(subscription.group, ())
+            dealt = self._deal(run, members, now)
+            if dealt is None:
+                # It was taken here: whoever takes it next gets it under another number.
+                taking.code = RpcErrorCode.PROVIDER_LOST
+        self._settle(taking)
+        return dealt or []
+
+    def _settle(self, taking: Taking) -> None:
+        taking.left -= 1
+        if not taking.left:
+            self.finished.append(taking)
+
+    def _is_there(self, subscription: Subscription) -> bool:
+        return self.get(subscription.client, subscription.number) is subscription
+
+    def _forget_handed(self, number: int, client: int) -> None:
+        del self._handed[number]
+        numbers = self._handed_to[client]
+        del numbers[number]
+        if not numbers:
+            del self._handed_to[client]
+
+    def _all(self) -> Iterator[Subscription]:
+        for held in self._of_client.values():
+            yield from held.values()
+
+
+def _has_room(audience: Audience, run: Run) -> bool:
+    return all(
+        each.mailbox.has_room(run)
+        for _, subscriptions, _ in audience.plain
+        for each in subscriptions
+    )

@@ -1,0 +1,349 @@
+"""Publish/subscribe of one node: subscriptions, publications and runs from peers, joined.
+
+The publisher's node knows who wants what (``interest``), works out where a topic goes (``plans``)
+and sends one copy over each link that leads there (``multicast``); the target's node hands it to
+its clients (``deliveries``). ``confirmations`` and ``receipts`` are the two ends of at least once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from maculaos.effects import Effect, SendToClient
+from maculaos.errors import RemoteProtocolError
+from maculaos.identity import NodeId
+from maculaos.kademlia.rates import Allowance
+from maculaos.node.confirmations import Confirmations
+from maculaos.node.counters import Counters
+from maculaos.node.deliveries import Deliveries
+from maculaos.node.directory import Directory
+from maculaos.node.interest import InterestOfRealm
+from maculaos.node.links import Links
+from maculaos.node.multicast import Multicast
+from maculaos.node.plans import Plans
+from maculaos.node.posts import MAX_PAYLOADS, MAX_TIME_MS, Posts
+from maculaos.node.receipts import Receipts
+from maculaos.node.relay import Relay
+from maculaos.node.retention import Retention
+from maculaos.node.routing import MAX_HOPS, Routing
+from maculaos.node.runs import Runs, for_clients
+from maculaos.node.traces import Traces
+from maculaos.pubsub.interest import TooManySubscriptions
+from maculaos.pubsub.outstanding import Outstanding
+from maculaos.pubsub.seen import SeenCache
+from maculaos.pubsub.topics import MAX_TOPIC_BYTES, InvalidTopic
+from maculaos.swim.membership import Membership
+from maculaos.wire.events import (
+    Events,
+    Interest,
+    InterestDigest,
+    InterestWanted,
+    Post,
+    Receipt,
+    Taken,
+    Unwatch,
+    Watch,
+)
+from maculaos.wire.messages import RpcError, RpcResult
+from maculaos.wire.registry import MESSAGE_STREAMS, RpcErrorCode
+from maculaos.wire.values import encode_value
+
+if TYPE_CHECKING:
+    import random
+
+    from maculaos.node.links import Link
+    from maculaos.node.runs import EventSeal
+    from maculaos.pubsub.realm_interest import Wish
+    from maculaos.settings import NodeSettings
+    from maculaos.swim.rumour import Rumour
+
+_DONE: Final = encode_value(None)
+# Runs a second that are taken from one neighbour for others.
+_PASSED_ON_PER_SECOND: Final = 20_000
+# Runs that came over others and are told from what they repeat.
+_SEEN_LIMIT: Final = 8192
+# Publishers and groups whose acknowledged runs are told apart.
+_SOURCES: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What publish/subscribe stands on."""
+
+    membership: Membership
+    links: Links
+    routing: Routing
+    relay: Relay
+    directory: Directory
+    counters: Counters
+
+
+class Messaging:
+    """What publish/subscribe does in one node; times are monotonic seconds."""
+
+    def __init__(self, ground: Ground, settings: NodeSettings, rng: random.Random) -> None:
+        membership, counters, limits = ground.membership, ground.counters, settings.limits
+        me, members = membership.me.node_id, membership.members
+        self._me = me
+        self._counters = counters
+        self._requires_signature = settings.events.require_signature
+        self.deliveries = Deliveries(limits, counters)
+        self.interest = InterestOfRealm(
+            membership, limits, ground.links, ground.directory, counters
+        )
+        multicast = Multicast(me, ground.links, ground.routing, counters)
+        self.multicast = multicast
+        self.plans = Plans(me, self.interest.realm, self.deliveries, multicast)
+        self.runs = Runs(me, rng, signs=settings.events.sign)
+        self.receipts = Receipts(_SOURCES, self.deliveries, ground.relay, counters)
+        self.retention = Retention(me, members, self.deliveries)
+        self.traces = Traces(membership.me, members)
+        self.posts = Posts(me, self.runs, self.plans, self.deliveries, multicast, counters)
+        outstanding = Outstanding(limits.pending_calls, limits.link_queue_bytes)
+        self.confirmations = Confirmations(
+            membership, outstanding, self.runs, self.plans, self.receipts, counters
+        )
+        self._passed_on = Allowance(_PASSED_ON_PER_SECOND)
+        self._seen = SeenCache(_SEEN_LIMIT)
+
+    def seal(self, seal: EventSeal) -> None:
+        """Sign and check runs with ``seal``, as the settings say."""
+        self.runs.seal = seal
+
+    def set_wall_clock(self, wall: float, now: float) -> None:
+        """It is ``wall`` seconds since the epoch."""
+        self.runs.set_wall_clock(wall)
+        self.interest.begin_life(round(wall * 1000))
+        self.traces.set_wall_clock(wall, now)
+
+    # What clients say.
+
+    def post(self, client: int, post: Post, now: float) -> list[Effect]:
+        """A client publishes."""
+        if post.is_trace:
+            return self._trace(client, post, now)
+        effects = self.posts.post(client, post, self.retention, self.confirmations, now)
+        return self._settled(effects, now) if self.deliveries.finished else effects
+
+    def watch(self, client: int, watch: Watch, now: float) -> list[Effect]:
+        """A client wants events; it is answered, and handed what is retained."""
+        try:
+            subscription = self.deliveries.add(client, watch)
+            try:
+                self.interest.want(subscription.wish)
+            except TooManySubscriptions:
+                self.deliveries.remove([subscription], now)
+                self.deliveries.gone.clear()
+                raise
+        except (InvalidTopic, TooManySubscriptions, ValueError) as error:
+            invalid = RpcErrorCode.INVALID_REQUEST
+            return [SendToClient(client, RpcError(watch.request, invalid, str(error)))]
+        self.plans.clear()
+        effects: list[Effect] = [SendToClient(client, RpcResult(watch.request, _DONE))]
+        if not subscription.group:
+            for run in self.retention.runs_for(subscription.pattern, now):
+                effects += self.deliveries.offer(subscription, run, now)
+        return self._settled(effects, now)
+
+    def unwatch(self, client: int, unwatch: Unwatch, now: float) -> list[Effect]:
+        """A client wants the events of one subscription no more."""
+        subscription = self.deliveries.get(client, unwatch.subscription)
+        if subscription is None:
+            return []
+        return self._settled(self.deliveries.remove([subscription], now), now)
+
+    def client_down(self, client: int, now: float) -> list[Effect]:
+        """A client is gone with all it wanted."""
+        gone = self.deliveries.subscriptions_of(client)
+        return self._settled(self.deliveries.remove(gone, now), now) if gone else []
+
+    def taken(self, client: int, taken: Taken, now: float) -> list[Effect]:
+        """A client is through with events, and takes more."""
+        return self._settled(self.deliveries.taken(client, taken, now), now)
+
+    # What peers say.
+
+    def receive(self, link: Link, run: Events, now: float) -> list[Effect]:
+        """A peer hands over a run: on to other targets, and to the clients that want it.
+
+        Raises ``RemoteProtocolError`` for one that no honest neighbour sends.
+        """
+        self._check(link, run)
+        count = len(run.payloads)
+        self._counters.events_in += count
+        if not self._is_believed(run):
+            self._counters.events_refused += count
+            return []
+        if run.trace:
+            run = msgspec.structs.replace(run, trace=self.traces.extended(run, now))
+        effects: list[Effect] = []
+        if run.targets:
+            if not self._passed_on.take(link.peer.node_id, now):
+                self._counters.events_dropped += count
+                return []
+            is_here, effects = self.multicast.pass_on(link, run)
+            if not (is_here and self._is_first(run)):
+                return effects
+        taken = self._take(NodeId(run.publisher), run, now)
+        return [*effects, *taken] if effects else taken
+
+    def receive_receipt(self, source: NodeId, receipt: Receipt, now: float) -> list[Effect]:
+        """A target says what became of runs of this node."""
+        self._counters.receipts_in += 1
+        if receipt.trace:
+            return [
+                effect
+                for sequence in receipt.sequences[:1]
+                for effect in self.traces.receipt(source, sequence, receipt.trace)
+            ]
+        leg = (source, receipt.group)
+        effects = self.confirmations.receipt(leg, receipt.sequences, receipt.code, now)
+        return self._settled(effects, now)
+
+    def receive_interest(
+        self, link: Link, message: Interest | InterestDigest | InterestWanted, now: float
+    ) -> list[Effect]:
+        """A peer tells of interest, or asks; see ``InterestOfRealm.receive``."""
+        effects, news = self.interest.receive(link, message, now)
+        if isinstance(message, Interest):
+            self.plans.clear()
+        return [*effects, *self._tell_retained(news, now)]
+
+    def link_up(self, link: Link, now: float) -> list[Effect]:
+        """A link is up: compare interest, and send what its peer has not confirmed."""
+        self.plans.clear()
+        effects = self.interest.link_up(link, now)
+        return [*effects, *self.confirmations.retry(link.peer.node_id, now)]
+
+    def link_down(self, link: Link, now: float) -> list[Effect]:
+        """A link is gone: what its peer has not confirmed goes another way."""
+        self.plans.clear()
+        return self.confirmations.retry(link.peer.node_id, now)
+
+    def member_changed(self, after: Rumour, now: float) -> list[Effect]:
+        """The view of another member changed."""
+        self.plans.clear()
+        self.multicast.meet(after.node_id)
+        effects = self._tell_retained(self.interest.member_changed(after), now)
+        if after.health.is_gone:
+            effects += self.confirmations.member_gone(after.node_id, now)
+        return self._settled(effects, now)
+
+    def forget(self, node: NodeId) -> None:
+        """Nobody remembers that member any more."""
+        self.plans.clear()
+        self.multicast.forget(node)
+        self.interest.realm.forget(node)
+        self.receipts.forget(node)
+        self.confirmations.forget(node)
+
+    def advance(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        effects = self.interest.advance(now)
+        if self.confirmations.next_deadline() <= now:
+            effects += self.confirmations.advance(now)
+        effects += self.traces.advance(now)
+        return self._settled(effects, now)
+
+    def next_deadline(self) -> float:
+        """When ``advance`` has something to do; infinity if never."""
+        due = min(self.confirmations.next_deadline(), self.interest.next_deadline())
+        return min(due, self.traces.next_deadline()) if len(self.traces) else due
+
+    def _check(self, link: Link, run: Events) -> None:
+        """Raise ``RemoteProtocolError`` unless the peer may say that."""
+        is_own = run.publisher == link.peer.node_id
+        if run.targets:
+            if not 0 < run.hops <= MAX_HOPS:
+                raise RemoteProtocolError(f"an event travels over at most {MAX_HOPS} links")
+            is_own = is_own or run.hops < MAX_HOPS
+        if not is_own or len(run.publisher) != len(self._me):
+            raise RemoteProtocolError("an event in the name of another node")
+        if not 0 <= run.priority < len(MESSAGE_STREAMS):
+            raise RemoteProtocolError(f"priority {run.priority}")
+        if not (0 <= run.ttl_ms <= MAX_TIME_MS and 0 <= run.retain_ms <= MAX_TIME_MS):
+            raise RemoteProtocolError("a time of more than a day")
+        if len(run.payloads) > MAX_PAYLOADS or len(run.topic) > MAX_TOPIC_BYTES:
+            raise RemoteProtocolError("a run that is too long")
+
+    def _take(self, publisher: NodeId, run: Events, now: float) -> list[Effect]:
+        """This node is a target."""
+        if publisher == self._me:
+            return []
+        if run.trace:
+            return self.receipts.tell(publisher, Receipt((run.sequence,), trace=run.trace))
+        if run.retain_ms and not self.retention.copy(run, now) and run.is_retained:
+            return []
+        if run.acknowledge:
+            code, effects = self.receipts.take(publisher, run, now)
+            if code is not None:
+                receipt = Receipt((run.sequence,), code, group=run.group)
+                effects += self.receipts.tell(publisher, receipt)
+        else:
+            effects = self.deliveries.deliver(for_clients(run, now), run.group, now) or []
+        if self.deliveries.finished or self.deliveries.gone:
+            return self._settled(effects, now)
+        return effects
+
+    def _is_believed(self, run: Events) -> bool:
+        """Whether a run may be taken up, as far as its signature is concerned."""
+        if not (run.public_key or run.signature):
+            return not self._requires_signature
+        seal = self.runs.seal
+        return seal is None or seal.is_genuine(run)
+
+    def _is_first(self, run: Events) -> bool:
+        """Whether a run that others brought is no repetition; acknowledged ones may be."""
+        if run.acknowledge or run.is_retained or run.trace:
+            return True
+        is_new = self._seen.is_new(run.publisher, run.sequence)
+        self._counters.events_dropped += 0 if is_new else len(run.payloads)
+        return is_new
+
+    def _trace(self, client: int, post: Post, now: float) -> list[Effect]:
+        try:
+            plan = self.plans.plan(post.topic)
+        except InvalidTopic as error:
+            invalid = RpcErrorCode.INVALID_REQUEST
+            return [SendToClient(client, RpcError(post.request, invalid, str(error)))]
+        here = (self._me,) if plan.is_here else ()
+        members = [node for _, nodes in plan.groups for node in nodes]
+        targets = dict.fromkeys((*here, *plan.nodes, *members))
+        run = self.runs.traced(post, self.traces.here(now))
+        others = [node for node in targets if node != self._me]
+        sent = self.multicast.send(run, *self.multicast.split(others))
+        asked = (client, post.request)
+        return [*sent, *self.traces.begin(asked, run.sequence, targets, post.ttl_ms, now)]
+
+    def _tell_retained(
+        self, news: list[tuple[NodeId, tuple[Wish, ...]]], now: float
+    ) -> list[Effect]:
+        """Nodes want more than before: what is retained of it."""
+        effects: list[Effect] = []
+        for node, wishes in news:
+            for kept in self.retention.for_wishes(wishes, now):
+                way = self.multicast.split((node,))
+                effects += self.multicast.send(self.runs.retained(kept, now), *way)
+        return effects
+
+    def _settled(self, effects: list[Effect], now: float) -> list[Effect]:
+        """``effects``, and what follows from runs that are settled and subscriptions that ended."""
+        while self.deliveries.finished:
+            for (publisher, group, code), sequences in self.receipts.settled().items():
+                if publisher == self._me:
+                    effects += self.confirmations.receipt((self._me, group), sequences, code, now)
+                else:
+                    receipt = Receipt(tuple(sequences), code, group=group)
+                    effects += self.receipts.tell(publisher, receipt)
+        if self.deliveries.gone:
+            gone, self.deliveries.gone = self.deliveries.gone, []
+            for wish in gone:
+                self.interest.unwant(wish)
+            self.plans.clear()
+            self.retention.unwanted()
+        if self.interest.is_due(now):
+            effects += self.interest.say(now)
+        return effects

@@ -1,0 +1,142 @@
+"""Explicit multicast (Xcast, RFC 5058): a run names its targets, and splits where ways part.
+
+One copy goes over each link that leads to some of the targets. Whoever gets it takes itself out
+and sends the rest on in the same way, so that each target is in one copy at a time: there are no
+loops and no duplicates on any graph. A run to a linked target alone names nobody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from maculaos.effects import Effect, Send
+from maculaos.errors import RemoteProtocolError
+from maculaos.node.routing import MAX_HOPS
+from maculaos.wire.events import TARGET_SIZE
+from maculaos.wire.registry import MESSAGE_STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from maculaos.identity import NodeId
+    from maculaos.node.counters import Counters
+    from maculaos.node.links import Link, Links
+    from maculaos.node.routing import Routing
+    from maculaos.wire.events import Events
+
+# So many targets in one copy; more go in several.
+MAX_TARGETS: Final = 1000
+
+
+class Multicast:
+    """The ways of runs from and over the node ``me``."""
+
+    def __init__(self, me: NodeId, links: Links, routing: Routing, counters: Counters) -> None:
+        self._me = me[:TARGET_SIZE]
+        self._links = links
+        self._routing = routing
+        self._counters = counters
+        self._by_prefix: dict[bytes, NodeId] = {}
+
+    def meet(self, node: NodeId) -> None:
+        """That member may be a target."""
+        self._by_prefix[node[:TARGET_SIZE]] = node
+
+    def forget(self, node: NodeId) -> None:
+        """Nobody remembers that member any more."""
+        self._by_prefix.pop(node[:TARGET_SIZE], None)
+
+    def split(self, nodes: Iterable[NodeId]) -> tuple[tuple[int, ...], tuple[NodeId, ...]]:
+        """The links to those that are linked, and the others."""
+        linked, far = [], []
+        for node in nodes:
+            link = self._links.to(node)
+            if link is None:
+                far.append(node)
+            else:
+                linked.append(link.number)
+        return tuple(linked), tuple(far)
+
+    def send(
+        self,
+        run: Events,
+        linked: Iterable[int],
+        far: Iterable[NodeId] = (),
+        *,
+        is_again: bool = False,
+    ) -> list[Effect]:
+        """A run of this node to targets behind these links, and to others; not to itself.
+
+        A run that is sent again goes another way to the others than before.
+        """
+        stream, count = MESSAGE_STREAMS[run.priority], len(run.payloads)
+        copies: dict[int, list[bytes]] = {}
+        for node in far:
+            link = self._routing.next_hop(node)
+            if link is not None and is_again:
+                link = self._routing.detour(link) or link
+            if link is not None:
+                copies.setdefault(link.number, []).append(node[:TARGET_SIZE])
+        effects: list[Effect] = []
+        for number in linked:
+            targets = copies.get(number)
+            if targets is None:
+                effects.append(Send(number, run, stream))
+                self._counters.events_out += count
+            else:
+                # One copy for the neighbour and for those behind it.
+                held = self._links.get(number)
+                targets += [held.peer.node_id[:TARGET_SIZE]] if held is not None else []
+        for number, targets in copies.items():
+            effects += self._copies(run, number, targets, MAX_HOPS)
+        return effects
+
+    def pass_on(self, link: Link, run: Events) -> tuple[bool, list[Effect]]:
+        """A run with targets came over ``link``: whether this node is one, and copies for others.
+
+        Raises ``RemoteProtocolError`` for one that no honest neighbour sends.
+        """
+        targets = run.targets
+        if len(targets) % TARGET_SIZE or len(targets) > MAX_TARGETS * TARGET_SIZE:
+            raise RemoteProtocolError(f"targets of {len(targets)} bytes")
+        if targets == self._me:
+            return True, []
+        every = [targets[at : at + TARGET_SIZE] for at in range(0, len(targets), TARGET_SIZE)]
+        others = dict.fromkeys(every)
+        is_here = self._me in others
+        others.pop(self._me, None)
+        if run.hops <= 1:
+            self._counters.events_dropped += len(run.payloads) if others else 0
+            return is_here, []
+        copies: dict[int, list[bytes]] = {}
+        for target in others:
+            onward = self._onward(link, target)
+            if onward is None:
+                self._counters.events_dropped += len(run.payloads)
+            else:
+                copies.setdefault(onward.number, []).append(target)
+        effects: list[Effect] = []
+        for number, some in copies.items():
+            effects += self._copies(run, number, some, run.hops - 1)
+        self._counters.events_passed_on += len(effects) * len(run.payloads)
+        return is_here, effects
+
+    def _onward(self, came_over: Link, target: bytes) -> Link | None:
+        """The next link to a target; not the one that the run came over."""
+        node = self._by_prefix.get(target)
+        if node is None:
+            return None
+        onward = self._routing.next_hop(node)
+        return self._routing.detour(came_over) if onward is came_over else onward
+
+    def _copies(self, run: Events, link: int, targets: list[bytes], hops: int) -> list[Effect]:
+        stream = MESSAGE_STREAMS[run.priority]
+        effects: list[Effect] = []
+        for start in range(0, len(targets), MAX_TARGETS):
+            named = b"".join(targets[start : start + MAX_TARGETS])
+            copy = msgspec.structs.replace(run, targets=named, hops=hops)
+            effects.append(Send(link, copy, stream))
+            self._counters.events_out += len(run.payloads)
+        return effects

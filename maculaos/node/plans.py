@@ -1,0 +1,84 @@
+"""Where events of a topic go: worked out once, and anew when somebody wants something else.
+
+Links count, too: whoever is linked gets a copy of his own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from maculaos.identity import NodeId
+from maculaos.pubsub.topics import check_topic
+from maculaos.pubsub.tree import TopicMemo
+from maculaos.wire.values import encode_value
+
+if TYPE_CHECKING:
+    from maculaos.node.deliveries import Deliveries
+    from maculaos.node.multicast import Multicast
+    from maculaos.pubsub.realm_interest import RealmInterest
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where events of one topic go."""
+
+    # Other nodes; the links to those that are linked, and those that are not.
+    nodes: tuple[NodeId, ...]
+    linked: tuple[int, ...]
+    far: tuple[NodeId, ...]
+    # Whether clients of this node want them, too.
+    is_here: bool
+    # The nodes that a shared subscription spreads over; one that is there twice gets twice as much.
+    groups: tuple[tuple[str, tuple[NodeId, ...]], ...]
+    # How many take part, and what a publisher is told whom nobody is to confirm anything.
+    targets: int
+    answer: Raw
+
+
+class Plans:
+    """The plans of node ``me``."""
+
+    def __init__(
+        self, me: NodeId, realm: RealmInterest, deliveries: Deliveries, multicast: Multicast
+    ) -> None:
+        self._me = me
+        self._realm = realm
+        self._deliveries = deliveries
+        self.multicast = multicast
+        self._known: TopicMemo[Plan] = TopicMemo()
+        self.clear = self._known.clear
+
+    def plan(self, topic: str) -> Plan:
+        """Where events of ``topic`` go; raises ``InvalidTopic``."""
+        return self._known.get(topic) or self._known.put(topic, self._make(topic))
+
+    def members_of(self, topic: str, group: str) -> tuple[NodeId, ...]:
+        """The nodes that a shared subscription spreads events of ``topic`` over."""
+        return dict(self.plan(topic).groups).get(group, ())
+
+    def _make(self, topic: str) -> Plan:
+        check_topic(topic)
+        plain: dict[NodeId, None] = {}
+        groups: dict[str, list[NodeId]] = {}
+        for node, group in self._realm.match(topic):
+            if group:
+                groups.setdefault(group, []).append(node)
+            else:
+                plain[node] = None
+        audience = self._deliveries.audience(topic)
+        for group in audience.groups:
+            groups.setdefault(group, []).append(self._me)
+        linked, far = self.multicast.split(plain)
+        targets = len(plain) + bool(audience.plain) + len(groups)
+        return Plan(
+            nodes=tuple(plain),
+            linked=linked,
+            far=far,
+            is_here=bool(audience.plain),
+            groups=tuple((group, tuple(nodes)) for group, nodes in groups.items()),
+            targets=targets,
+            answer=encode_value([targets, 0]),
+        )

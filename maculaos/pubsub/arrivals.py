@@ -1,0 +1,100 @@
+"""Acknowledged runs as a target sees them: in the order of their publisher, each once.
+
+A publisher numbers its events and says with each run which one it sent before to this target
+(``after``, 0 for the first of which nothing is known). So a target tells a run that is next from
+one that comes again, and from one that overtook another: that one is not taken, and comes again in
+its turn. The sequence numbers of one life rise. Runs of a shared subscription are counted by group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from maculaos.identity import NodeId
+
+Source: TypeAlias = "tuple[NodeId, str]"
+
+# Reasons that are remembered for each publisher and group.
+_FAILED: Final = 256
+
+
+class Standing(Enum):
+    """What a target does with a run."""
+
+    NEXT = "next"
+    # Another one before it did not come.
+    GAP = "gap"
+    # It was taken by every subscriber, or came to nothing: say so again.
+    TAKEN = "taken"
+    # It came, and some subscriber is not through with it.
+    UNDER_WAY = "under way"
+
+
+@dataclass(slots=True)
+class _Heard:
+    life: int
+    last: int = 0
+    # Runs up to the last that subscribers are not through with.
+    under_way: dict[int, None] = field(default_factory=dict)
+    # The last ones that came to nothing, with the reason.
+    failed: dict[int, int] = field(default_factory=dict)
+    # The last one of which the reason was forgotten, and that reason.
+    forgotten: tuple[int, int] = (0, 0)
+
+
+class Arrivals:
+    """The runs of at most ``limit`` publishers and groups; who came first is forgotten first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._heard: dict[Source, _Heard] = {}
+
+    def judge(self, source: Source, life: int, after: int, sequence: int) -> Standing:
+        """Where that run stands, of that life of its publisher."""
+        heard = self._heard.get(source)
+        if heard is None or heard.life != life:
+            return Standing.NEXT if not after else Standing.GAP
+        if sequence <= heard.last:
+            return Standing.UNDER_WAY if sequence in heard.under_way else Standing.TAKEN
+        return Standing.NEXT if after <= heard.last else Standing.GAP
+
+    def accept(self, source: Source, life: int, sequence: int) -> None:
+        """A run that was next is with its subscribers now."""
+        heard = self._heard.get(source)
+        if heard is None or heard.life != life:
+            if heard is None and len(self._heard) >= self._limit:
+                del self._heard[next(iter(self._heard))]
+            heard = self._heard[source] = _Heard(life)
+        heard.last = sequence
+        heard.under_way[sequence] = None
+
+    def taken(self, source: Source, sequence: int, code: int) -> None:
+        """Every subscriber has taken that run, or it came to nothing for that reason."""
+        heard = self._heard.get(source)
+        if heard is None:
+            return
+        heard.under_way.pop(sequence, None)
+        if code:
+            heard.failed[sequence] = code
+            if len(heard.failed) > _FAILED:
+                oldest = next(iter(heard.failed))
+                heard.forgotten = (oldest, heard.failed.pop(oldest))
+
+    def code_of(self, source: Source, sequence: int) -> int:
+        """Why a run came to nothing; 0 if it was taken.
+
+        Where that was forgotten, a reason: better one failure too many than one too few.
+        """
+        heard = self._heard.get(source)
+        if heard is None:
+            return 0
+        last, reason = heard.forgotten
+        return heard.failed.get(sequence, reason if sequence <= last else 0)
+
+    def forget(self, node: NodeId) -> None:
+        """Nobody remembers that publisher any more."""
+        for source in [source for source in self._heard if source[0] == node]:
+            del self._heard[source]

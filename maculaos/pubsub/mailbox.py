@@ -1,0 +1,208 @@
+"""Mailboxes: what waits for one subscription, and what gives way when it is full.
+
+A subscriber grants credit, in events; what it cannot be handed at once waits here, the more urgent
+first, and what is overdue by then is dropped. An acknowledged run is never dropped: a full mailbox
+refuses it, whatever its policy, and whoever sent it offers it again. Sending is not done here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Final
+
+from msgspec import Raw
+
+PRIORITIES: Final = 4
+MAX_CREDIT: Final = 1 << 31
+
+
+class Overflow(IntEnum):
+    """What gives way when a mailbox is full; the numbers are those of the wire."""
+
+    BLOCK = 0
+    DROP_OLDEST = 1
+    DROP_NEWEST = 2
+    DISCONNECT = 3
+
+
+class Taking:
+    """An acknowledged run at one node, until everybody there has taken it."""
+
+    __slots__ = ("code", "group", "left", "publisher", "sequence")
+
+    def __init__(self, publisher: bytes, sequence: int, group: str) -> None:
+        self.publisher = publisher
+        self.sequence = sequence
+        self.group = group
+        # So many deliveries and mailboxes hold parts of it.
+        self.left = 0
+        # Why it was not taken, if so.
+        self.code = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """Events of one publisher, one after the other, on their way to subscribers of one node."""
+
+    topic: str
+    publisher: bytes
+    # Of the first payload.
+    sequence: int
+    payloads: tuple[Raw, ...]
+    priority: int = 2
+    # On the monotonic clock, in seconds.
+    expires_at: float = math.inf
+    is_retained: bool = False
+    taking: Taking | None = None
+
+
+class Mailbox:
+    """At most ``limit`` events and ``limit_bytes`` wait; but one run may always wait alone."""
+
+    __slots__ = (
+        "_bytes", "_limit", "_limit_bytes", "_queues", "credit", "dropped", "overflow", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, credit: int, limit: int, overflow: Overflow, limit_bytes: int) -> None:
+        self.credit = credit
+        self.overflow = overflow
+        # Events that wait, and those that were dropped.
+        self.waiting = 0
+        self.dropped = 0
+        self._bytes = 0
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        # By priority; made when something has to wait.
+        self._queues: tuple[deque[Run], ...] = ()
+
+    def grant(self, credit: int) -> None:
+        """The subscriber takes so many events more."""
+        self.credit = min(MAX_CREDIT, self.credit + max(0, credit))
+
+    def has_room(self, run: Run) -> bool:
+        """Whether an acknowledged run may be put in."""
+        return not self.waiting or self._fits(run)
+
+    def put(self, run: Run) -> bool:
+        """Let a run wait, or what there is room for; false if the subscription ends by that."""
+        if run.taking is not None:
+            run.taking.left += 1
+        elif not self._fits(run):
+            if self.overflow is Overflow.DISCONNECT:
+                return False
+            shortened = self._shortened(run)
+            if shortened is None:
+                return True
+            run = shortened
+        if not self._queues:
+            self._queues = tuple(deque() for _ in range(PRIORITIES))
+        self._queues[run.priority].append(run)
+        self.waiting += len(run.payloads)
+        self._bytes += _size(run)
+        return True
+
+    def take(self, now: float) -> tuple[list[Run], list[Run]]:
+        """What may be handed out now, the more urgent first, and acknowledged runs overdue.
+
+        An acknowledged run in pieces is counted once more for each; its place here is given up
+        with the last one.
+        """
+        handed: list[Run] = []
+        late: list[Run] = []
+        for queue in self._queues:
+            while queue and (self.credit or queue[0].expires_at <= now):
+                run = queue.popleft()
+                if run.expires_at <= now:
+                    self._forget(run)
+                    self._count_late(run, late)
+                    continue
+                piece = run
+                if len(run.payloads) > self.credit:
+                    piece = _first(run, self.credit)
+                    queue.appendleft(_last(run, len(run.payloads) - self.credit))
+                self._forget(piece)
+                self.credit -= len(piece.payloads)
+                if run.taking is not None and piece is not run:
+                    run.taking.left += 1
+                handed.append(piece)
+        return handed, late
+
+    def clear(self) -> list[Run]:
+        """The subscription is gone: the acknowledged runs that waited."""
+        held = [run for queue in self._queues for run in queue if run.taking is not None]
+        self._queues = ()
+        self.waiting = self._bytes = 0
+        return held
+
+    def _forget(self, run: Run) -> None:
+        self.waiting -= len(run.payloads)
+        self._bytes -= _size(run)
+
+    def _count_late(self, run: Run, late: list[Run]) -> None:
+        if run.taking is None:
+            self.dropped += len(run.payloads)
+        else:
+            late.append(run)
+
+    def _fits(self, run: Run) -> bool:
+        is_short = self.waiting + len(run.payloads) <= self._limit
+        return is_short and self._bytes + _size(run) <= self._limit_bytes
+
+    def _shortened(self, run: Run) -> Run | None:
+        """What of a run may wait, after others gave way if that is the policy."""
+        is_newest = self.overflow is Overflow.DROP_OLDEST
+        if is_newest:
+            self._make_room(run)
+        fits = self._fitting(run)
+        self.dropped += len(run.payloads) - fits
+        if not fits:
+            return None
+        return _last(run, fits) if is_newest else _first(run, fits)
+
+    def _make_room(self, run: Run) -> None:
+        """Drop the oldest of what is least urgent, until ``run`` fits or nothing may be dropped."""
+        for queue in reversed(self._queues):
+            kept: list[Run] = []
+            while queue and not self._fits(run):
+                oldest = queue.popleft()
+                if oldest.taking is not None:
+                    kept.append(oldest)
+                    continue
+                self._forget(oldest)
+                excess = self.waiting + len(oldest.payloads) + len(run.payloads) - self._limit
+                # Where bytes are short and not events, the whole run goes.
+                stays = len(oldest.payloads) - excess if excess > 0 else 0
+                self.dropped += len(oldest.payloads) - max(0, stays)
+                if stays > 0:
+                    remainder = _last(oldest, stays)
+                    queue.appendleft(remainder)
+                    self.waiting += stays
+                    self._bytes += _size(remainder)
+            queue.extendleft(reversed(kept))
+
+    def _fitting(self, run: Run) -> int:
+        """How many events of a run there is room for."""
+        room = self._limit_bytes - self._bytes
+        fits = 0
+        for payload in run.payloads[: max(0, self._limit - self.waiting)]:
+            room -= len(payload)
+            if room < 0:
+                break
+            fits += 1
+        return fits
+
+
+def _size(run: Run) -> int:
+    return sum(map(len, run.payloads))
+
+
+def _first(run: Run, count: int) -> Run:
+    return replace(run, payloads=run.payloads[:count])
+
+
+def _last(run: Run, count: int) -> Run:
+    gone = len(run.payloads) - count
+    return replace(run, sequence=run.sequence + gone, payloads=run.payloads[gone:])

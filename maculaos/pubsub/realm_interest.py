@@ -1,0 +1,199 @@
+"""Who wants what, of all nodes: link state, as in MOSPF (RFC 1584; the flooding of RFC 2328, 13).
+
+Every node says what its own clients want, in changes that are numbered from the start of its life;
+whoever hears one that is new to it hears it from then on. A node that is not there (yet, or any
+more) keeps what it said and gets no events by it. Carrying words from node to node is not done
+here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from maculaos.pubsub.patterns import check_group, check_pattern
+from maculaos.pubsub.tree import PatternTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from maculaos.identity import NodeId
+
+# A pattern, and the group that shares what it gets; the empty name is no group.
+Wish: TypeAlias = tuple[str, str]
+
+_NONE: Final[tuple[Wish, ...]] = ()
+
+
+class Outcome(Enum):
+    """What a node does with a word about interest."""
+
+    # Taken up: it goes on to other neighbours.
+    NEW = "new"
+    # Known, or older than what is known.
+    OLD = "old"
+    # Something before it is missing: the whole is asked for.
+    GAP = "gap"
+    # More than one node, or all, may want.
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """How far the words of one node were heard; a later life counts for more."""
+
+    life: int
+    number: int
+
+    def is_before(self, life: int, number: int) -> bool:
+        """Whether that life and number are newer."""
+        return (self.life, self.number) < (life, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A word about what a node wants: ``number`` of its ``life``; see ``wire.events.Interest``."""
+
+    life: int
+    number: int
+    added: tuple[Wish, ...]
+    removed: tuple[Wish, ...] = ()
+    is_whole: bool = False
+
+
+@dataclass(slots=True)
+class _Known:
+    version: Version
+    wishes: dict[Wish, None] = field(default_factory=dict)
+    is_there: bool = False
+
+
+NEVER: Final = Version(-1, 0)
+
+
+class RealmInterest:
+    """At most ``limit`` wishes of all nodes, ``share`` of one, and ``node_limit`` nodes."""
+
+    def __init__(self, limit: int, share: int, node_limit: int) -> None:
+        self._limit = limit
+        self._share = share
+        self._node_limit = node_limit
+        self._known: dict[NodeId, _Known] = {}
+        # Of the nodes that are there.
+        self._tree: PatternTree[tuple[NodeId, str]] = PatternTree()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def match(self, topic: str) -> list[tuple[NodeId, str]]:
+        """The nodes that want ``topic``, each with its group; some more than once."""
+        return self._tree.match(topic)
+
+    def version_of(self, node: NodeId) -> Version:
+        """How far the words of ``node`` were heard; ``NEVER`` if there was none."""
+        known = self._known.get(node)
+        return NEVER if known is None else known.version
+
+    def versions(self) -> list[tuple[NodeId, Version]]:
+        """How far the words of each node that is there were heard."""
+        return [(node, each.version) for node, each in self._known.items() if each.is_there]
+
+    def wishes_of(self, node: NodeId) -> Collection[Wish]:
+        """What ``node`` wants."""
+        known = self._known.get(node)
+        return _NONE if known is None else known.wishes.keys()
+
+    def judge(self, node: NodeId, change: Change) -> Outcome:
+        """What is to be done with that word; ``apply`` it if it is new."""
+        held = self.version_of(node)
+        if not held.is_before(change.life, change.number):
+            return Outcome.OLD
+        follows = change.number - 1 == (held.number if held.life == change.life else 0)
+        if not (change.is_whole or follows):
+            return Outcome.GAP
+        own = len(self.wishes_of(node))
+        kept = 0 if change.is_whole or held.life != change.life else own
+        if kept + len(change.added) - len(change.removed) > self._share:
+            return Outcome.REFUSED
+        if node not in self._known and len(self._known) >= self._node_limit:
+            self._forget_absent()
+        is_full = self._size - own + kept + len(change.added) > self._limit
+        if is_full or (node not in self._known and len(self._known) >= self._node_limit):
+            return Outcome.REFUSED
+        return Outcome.NEW
+
+    def apply(self, node: NodeId, change: Change, *, is_there: bool) -> tuple[Wish, ...]:
+        """Take up a word that was judged to be new; return what the node wants beyond before.
+
+        Raises ``InvalidTopic`` for a pattern or group that nobody can want, and changes nothing.
+        """
+        for pattern, group in change.added:
+            check_pattern(pattern)
+            check_group(group)
+        before = dict.fromkeys(self.wishes_of(node))
+        known = self._known.get(node)
+        if known is None:
+            known = self._known[node] = _Known(NEVER)
+        if change.is_whole or known.version.life != change.life:
+            after = dict.fromkeys(change.added)
+        else:
+            after = {**before, **dict.fromkeys(change.added)}
+            for wish in change.removed:
+                after.pop(wish, None)
+        was_there, known.is_there = known.is_there, is_there
+        known.version = Version(change.life, change.number)
+        known.wishes = after
+        self._size += len(after) - len(before)
+        self._replant(node, before if was_there else {}, after if is_there else {})
+        return tuple(wish for wish in after if wish not in before or not was_there)
+
+    def appear(self, node: NodeId) -> tuple[Wish, ...]:
+        """That node is there; what it wants, if it was not there before."""
+        known = self._known.get(node)
+        if known is None or known.is_there:
+            return _NONE
+        known.is_there = True
+        self._replant(node, {}, known.wishes)
+        return tuple(known.wishes)
+
+    def vanish(self, node: NodeId) -> None:
+        """That node is not there any more; what it said is kept."""
+        known = self._known.get(node)
+        if known is not None and known.is_there:
+            known.is_there = False
+            self._replant(node, known.wishes, {})
+
+    def forget(self, node: NodeId) -> None:
+        """Nobody remembers that node any more."""
+        self.vanish(node)
+        known = self._known.pop(node, None)
+        self._size -= len(known.wishes) if known else 0
+
+    def missing(
+        self, told: Iterable[tuple[NodeId, Version]], is_known: Callable[[NodeId], bool]
+    ) -> list[NodeId]:
+        """Of which nodes another one has heard more, as it tells; only of known ones."""
+        wanted = []
+        for node, version in told:
+            held = self.version_of(node)
+            # Who wants nothing in its first words is not asked about, unless it wanted before.
+            is_news = version.number > 0 or held is not NEVER
+            if is_news and is_known(node) and held.is_before(version.life, version.number):
+                wanted.append(node)
+        return wanted
+
+    def _replant(self, node: NodeId, before: Iterable[Wish], after: Iterable[Wish]) -> None:
+        """Bring the tree from what one node wanted to what it wants."""
+        was, is_ = dict.fromkeys(before), dict.fromkeys(after)
+        for pattern, group in was:
+            if (pattern, group) not in is_:
+                self._tree.remove(pattern, (node, group))
+        for pattern, group in is_:
+            if (pattern, group) not in was:
+                self._tree.add(pattern, (node, group))
+
+    def _forget_absent(self) -> None:
+        for node in [node for node, each in self._known.items() if not each.is_there]:
+            self.forget(node)
