@@ -21,6 +21,7 @@ from maculaos.control import ControlSocket
 from maculaos.control.pace import Pace
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
+from maculaos.dialling import Dialling
 from maculaos.discovery.dht import DhtRecords
 from maculaos.discovery.discovery import Discovery
 from maculaos.discovery.method import Surroundings
@@ -39,7 +40,7 @@ from maculaos.host.logbook import Level, Logbook
 from maculaos.kademlia.record import Kind
 from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
-from maculaos.quic.endpoint import DialFailed, Endpoint
+from maculaos.quic.endpoint import Endpoint
 from maculaos.quic.facts import facts_of
 from maculaos.security.certificates import written_moment
 from maculaos.security.events import RealmEventSeal
@@ -91,7 +92,6 @@ class Daemon:
         self._rng = random.Random(entropy.draw(32))  # noqa: S311
         self._settings = read_settings(source) if isinstance(source, Path) else source
         self._links: dict[int, Link] = {}
-        self._dials: set[asyncio.Task[None]] = set()
         self._sends_dropped = 0
         #: Set while the node is up.
         self.ready = asyncio.Event()
@@ -99,6 +99,7 @@ class Daemon:
         self._timer_moved = asyncio.Event()
         self._deadline = math.inf
         self._armed_for = math.inf
+        self._looks_ahead = False
         self._failure: Exception | None = None
         self._identity: Identity
         self._credentials: LiveCredentials
@@ -111,6 +112,7 @@ class Daemon:
         self._control: ControlSocket
         self._tasks: asyncio.TaskGroup
         self._pace: Pace
+        self._dialling: Dialling
         self._whereabouts: Whereabouts
 
     async def run(self, *, is_embedded: bool = False) -> None:
@@ -131,8 +133,7 @@ class Daemon:
                     await self._serve()
                     for timer in timers:
                         timer.cancel()
-                    for dial in self._dials:
-                        dial.cancel()
+                    self._dialling.cancel()
         finally:
             await self._close()
         if self._failure is not None:
@@ -166,6 +167,8 @@ class Daemon:
             await self._endpoint.close("the node could not start")
             raise
         self._pace = Pace(settings.limits.link_queue_bytes, self._control.find)
+        limit = settings.limits.pending_handshakes
+        self._dialling = Dialling(self._endpoint, self._node, self._feed, limit)
         self._whereabouts = Whereabouts(
             settings, self._endpoint, self._discovery, self._tell_addresses, self._log
         )
@@ -312,22 +315,37 @@ class Daemon:
         self._feed(lambda now: self._node.client_down(client, now))
 
     def _feed(self, step: Callable[[float], list[Effect]]) -> None:
-        """Let the node take one step, carry out what it wants, and set the timer anew."""
+        """Let the node take one step, and carry out what it wants."""
         if self._failure is not None:
             return
         try:
             self._carry_out(step(self._clock.monotonic()))
-            self._deadline = self._node.next_deadline()
         except Exception as error:  # noqa: BLE001  # raised again by run(), once all is closed
-            self._failure = error
-            self._log.note("failed", Level.ERROR, error=f"{type(error).__name__}: {error}")
-            self._stopping.set()
+            self._fail(error)
+        if not self._looks_ahead:
+            # Once for all steps of this turn of the loop.
+            self._looks_ahead = True
+            asyncio.get_running_loop().call_soon(self._look_ahead)
+
+    def _look_ahead(self) -> None:
+        """Set the timer anew."""
+        self._looks_ahead = False
+        try:
+            self._deadline = self._node.next_deadline()
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(error)
         if self._deadline < self._armed_for:
             self._timer_moved.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._log.note("failed", Level.ERROR, error=f"{type(error).__name__}: {error}")
+        self._stopping.set()
 
     async def _keep_time(self) -> None:
         while True:
             self._feed(self._node.advance)
+            self._look_ahead()
             self._timer_moved.clear()
             self._armed_for = self._deadline
             wait_s = max(0.0, self._deadline - self._clock.monotonic())
@@ -380,8 +398,8 @@ class Daemon:
                     self._send(effect)
                 case SendToClient():
                     self._control.send(effect.client, effect.message)
-                case Dial():
-                    self._begin_dial(effect)
+                case Dial() if not self._stopping.is_set():
+                    self._dialling.begin(effect, self._tasks)
                 case Note():
                     self._log.note(effect.event, **dict(effect.facts))
                 case RecordsFound():
@@ -394,7 +412,7 @@ class Daemon:
         if link is None:
             return
         if _queued(link, effect):
-            if link.queued_bytes > self._pace.full_bytes:
+            if link.holds_more_than(self._pace.full_bytes):
                 self._pace.crowd(link)
             return
         self._sends_dropped += 1
@@ -407,29 +425,6 @@ class Daemon:
             self._control.close_client(effect.client, effect.code, effect.reason)
         elif (link := self._links.get(effect.link)) is not None:
             link.close(effect.code, effect.reason)
-
-    def _begin_dial(self, wanted: Dial) -> None:
-        address = wanted.address
-        if len(self._dials) >= self._settings.limits.pending_handshakes:
-            reason = "too many dials at once"
-            self._feed(lambda now: self._node.dial_failed(address, reason, now, raises_doubt=False))
-        elif not self._stopping.is_set():
-            dial = self._tasks.create_task(self._dial(wanted))
-            self._dials.add(dial)
-            dial.add_done_callback(self._dials.discard)
-
-    async def _dial(self, wanted: Dial) -> None:
-        address = wanted.address
-        try:
-            await self._endpoint.dial(address, wanted.first_words)
-        except DialFailed as error:
-            reason, doubts = str(error), error.raises_doubt
-            if error.is_self:
-                self._feed(lambda now: self._node.dialled_self(address, now))
-            else:
-                self._feed(
-                    lambda now: self._node.dial_failed(address, reason, now, raises_doubt=doubts)
-                )
 
     # What the daemon answers itself.
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from maculaos.wire.messages import Message
 from maculaos.wire.registry import ErrorCode, StreamClass
 
@@ -36,8 +38,8 @@ class Carriage(Enum):
     DATAGRAM = "datagram"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+# The two that are made for every event and call are structs: they cost a quarter to make.
+class Send(Struct, frozen=True):
     """Put ``message`` on the queue of that link."""
 
     link: int
@@ -55,8 +57,7 @@ class CloseLink:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendToClient:
+class SendToClient(Struct, frozen=True):
     """Put ``message`` on the queue of that client."""
 
     client: int

@@ -45,10 +45,10 @@ from maculaos.wire.messages import (
     decode_message,
 )
 from maculaos.wire.packing import Unpacker
-from maculaos.wire.registry import WIRE_VERSION, ErrorCode, StreamClass
+from maculaos.wire.registry import WIRE_VERSION, ErrorCode, MessageType, StreamClass
 
 # Raised when a peer that speaks the older protocol could misunderstand the newer one.
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAX_ADDRESSES: Final = 8
 MAX_SOFTWARE_SIZE: Final = 128
 # A greeting is small; nobody may make us hold more before it.
@@ -68,6 +68,10 @@ _EXPECTED: Final[dict[State, type[Handshake | HandshakeAck]]] = {
     State.AWAITING_HANDSHAKE: Handshake,
     State.AWAITING_ACK: HandshakeAck,
 }
+# What the session itself has something to say to.
+_RULED: Final = frozenset(
+    map(int, (MessageType.HANDSHAKE, MessageType.HANDSHAKE_ACK, MessageType.CLOSE))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,19 @@ class Session:
         except FrameError as error:
             return self._refuse_frame(error, stream)
         return () if message is None else self._deliver(message)
+
+    def plain_message(self, frame: Frame) -> Message | None:
+        """The message of a frame that needs no rule of the session; nothing of any other.
+
+        Most frames are such: ``receive`` would make an effect of each, which is work.
+        """
+        if frame.flags or frame.kind in _RULED or self.state is not State.ESTABLISHED:
+            return None
+        try:
+            return decode_message(frame)
+        except FrameError:
+            # ``receive`` finds it, too, and knows what follows.
+            return None
 
     def refuse_stream(self, error: FrameError) -> tuple[SessionEffect, ...]:
         """A stream of the peer can no longer be cut into frames: the link ends."""

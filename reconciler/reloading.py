@@ -27,7 +27,7 @@ async def reload_node(run_dir: Path, journal: Journal, jail: str) -> str:
     try:
         async with (
             asyncio.timeout(RELOAD_TIMEOUT_S),
-            connect(socket_path(run_dir, name), name="reconciler") as mesh,
+            connect(socket_path(run_dir, name), name="reconciler", reconnect=False) as mesh,
         ):
             await mesh.reload()
     except (MaculaError, OSError, TimeoutError) as error:

@@ -63,7 +63,10 @@ async def ask_nodes(sockets: Mapping[str, Path], timeout_s: float) -> dict[str, 
 async def ask_node(socket: Path, timeout_s: float) -> NodeHealth:
     """Ask one node for its members; never raises but when cancelled."""
     try:
-        async with asyncio.timeout(timeout_s), connect(socket, name="reconciler") as mesh:
+        async with (
+            asyncio.timeout(timeout_s),
+            connect(socket, name="reconciler", reconnect=False) as mesh,
+        ):
             return _health(await mesh.members())
     except TimeoutError:
         return NodeHealth(answers=False, reason=f"does not answer within {timeout_s:g} s")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from chat.__main__ import Way
     from node_process import Yard
 
 DEADLINE_S = 20.0
@@ -42,10 +43,14 @@ def make_session(nick: str, on_change: Callable[[], None] = lambda: None) -> Ses
 
 
 @asynccontextmanager
-async def living(session: Session, socket: Path, room: str = "lobby") -> AsyncIterator[Session]:
-    """Let ``session`` live at a node, in a room; cut off without a goodbye at the end."""
+async def living(session: Session, node: Path | Way, room: str = "lobby") -> AsyncIterator[Session]:
+    """Let ``session`` live at a node, in a room; cut off without a goodbye at the end.
+
+    ``node`` is its control socket, or a way to it.
+    """
     await session.enter(room)
-    life = asyncio.create_task(session.run(lambda: connect(socket, name="chat")))
+    way = node if callable(node) else lambda: connect(node, name="chat")
+    life = asyncio.create_task(session.run(way))
     try:
         await until(lambda: not session.trouble or life.done(), "connected")
         yield session

@@ -51,7 +51,7 @@ class LoneNode:
 
     async def open(self) -> None:
         """Listen."""
-        ack = HandshakeAck(1, IDENTITY.realm, IDENTITY.node_id, IDENTITY.name, (), "test")
+        ack = HandshakeAck(2, IDENTITY.realm, IDENTITY.node_id, IDENTITY.name, (), "test")
         self.control = await ControlSocket.open(self.path, self._settings.limits, ack, self)
 
     def client_up(self, client: int, software: str) -> None:

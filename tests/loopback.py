@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from maculaos.settings import LinkSettings
-from maculaos.wire.messages import Event
+from maculaos.wire.events import Events
 from maculaos.wire.registry import StreamClass
 from mesh_peers import node
 
@@ -47,6 +47,6 @@ def open_node(realm: RealmFolder, name: str, **changes: Any) -> AbstractAsyncCon
     return node(realm.node_settings(name, **changes), realm.credentials(name))
 
 
-def event(payload: bytes, sequence: int = 1) -> Event:
+def event(payload: bytes, sequence: int = 1) -> Events:
     """An event that carries ``payload``."""
-    return Event("topic", bytes(32), sequence, Raw(msgspec.msgpack.encode(payload)))
+    return Events("topic", bytes(32), sequence, (Raw(msgspec.msgpack.encode(payload)),))

@@ -26,6 +26,7 @@ PATIENCE_S = 120.0
 REST_S = 10.0
 # Nodes that are all linked with one: so many links of one node, and as many of the others.
 STARS = (25, 100)
+STARS_MIB = {25: 60.0}
 # So many of the others start at a time, in one process.
 PART = 25
 POLL_S = 0.1
@@ -62,11 +63,18 @@ def figures(runs: int) -> Iterator[Figure]:
     )
     yield Figure(name=f"{mesh}: and relinked", unit="s", runs=all_of("healed_s"))
     yield Figure(name=f"{mesh}: the killed are back", unit="s", runs=all_of("returned_s"))
-    yield Figure(name=f"{mesh}: one at rest, CPU", unit="%", runs=all_of("rest_cpu_percent"))
+    yield Figure(
+        name=f"{mesh}: one at rest, CPU", unit="%", runs=all_of("rest_cpu_percent"), at_most=1.0
+    )
     yield Figure(name=f"{mesh}: one more in a process", unit="MiB", runs=all_of("node_mib"))
     for links in STARS:
         sizes = tuple(asyncio.run(_star(links)) for _ in range(runs))
-        yield Figure(name=f"process of a node with {links} links", unit="MiB", runs=sizes)
+        yield Figure(
+            name=f"process of a node with {links} links",
+            unit="MiB",
+            runs=sizes,
+            at_most=STARS_MIB.get(links),
+        )
 
 
 async def _live() -> Formed:

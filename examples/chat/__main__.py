@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -21,7 +22,16 @@ from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
 from maculaos.host.entropy import SystemEntropy
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from maculaos.client import Mesh
+
+Way: TypeAlias = "Callable[[], AbstractAsyncContextManager[Mesh]]"
 SOCKET_VARIABLE = "MACULA_SOCKET"
+# Who is in the picture; the last one's screen is drawn.
+PEOPLE = ("bob", "cleo", "anna")
 SocketOption = Annotated[
     Path | None,
     typer.Option("--socket", envvar=SOCKET_VARIABLE, help="The node's control socket."),
@@ -33,19 +43,24 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def talk(
     socket: SocketOption = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Instead: the configuration of a node to run in here.")
+    ] = None,
     nick: Annotated[str, typer.Option(help="What others call you; else: your login.")] = "",
     room: Annotated[
         list[str] | None, typer.Option(help="A room to enter; can be repeated. [default: lobby]")
     ] = None,
 ) -> None:
     """Sit down at a node and talk."""
-    if socket is None:
-        raise UsageError("no node is named", f"give --socket PATH or set {SOCKET_VARIABLE}")
-    session = new_session(nick or _login())
+    if socket is None and config is None:
+        what = f"give --socket PATH or --config FILE, or set {SOCKET_VARIABLE}"
+        raise UsageError("no node is named", what)
+    session = new_session(nick or _login(), SystemEntropy().draw(8).hex())
     for name in room or ["lobby"]:
         session.house.enter(name)
-    asyncio.run(_knock(socket))
-    Chat(session, lambda: connect(socket, name="chat")).run()
+    way = _way_to(socket, config)
+    asyncio.run(_knock(way))
+    Chat(session, way).run()
 
 
 @app.command()
@@ -56,14 +71,13 @@ def picture(
     """Let three people talk at two nodes, and draw the screen of one, for documents."""
     if len(sockets) != 2:
         raise UsageError("a picture takes two nodes", "give --socket twice")
-    sessions = [new_session(nick) for nick in ("bob", "cleo", "anna")]
+    sessions = [new_session(nick, f"{n:016x}") for n, nick in enumerate(PEOPLE, start=1)]
     out.write_text(asyncio.run(draw(sessions, sockets)))
 
 
-def new_session(nick: str) -> Session:
+def new_session(nick: str, seat: str) -> Session:
     """A session of a person called ``nick`` who has just come; raises ``UsageError``."""
     clock = SystemClock()
-    seat = SystemEntropy().draw(8).hex()
     return Session(House(Me(seat, check_nick(nick), int(clock.now() * 1000))), clock)
 
 
@@ -72,9 +86,18 @@ def _login() -> str:
     return re.sub(r"[^\w.-]", "", getpass.getuser())[:24] or "somebody"
 
 
-async def _knock(socket: Path) -> None:
+def _way_to(socket: Path | None, config: Path | None) -> Way:
+    """How to come to the node: one of this machine, or one that lives in this program."""
+    if config is not None:
+        # What the node logs would be written over the screen; `macula top` shows more.
+        logging.getLogger("maculaos").addHandler(logging.NullHandler())
+        return lambda: connect(embedded=str(config), name="chat")
+    return lambda: connect(socket, name="chat")
+
+
+async def _knock(way: Way) -> None:
     """Raise before the screen is taken over if there is no node."""
-    async with connect(socket, name="chat") as mesh:
+    async with way() as mesh:
         await mesh.ping()
 
 

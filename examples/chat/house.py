@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from chat.roster import Change
 
 MAX_PRIVATE: Final = 50
+# So long somebody is held to write who said so; so often they say so at most.
+WRITING_S: Final = 4.0
+WRITING_INTERVAL_S: Final = 2.0
 # A clock that is off by more is not believed.
 MAX_AHEAD_MS: Final = 300_000
 # What a member knows and we do not may still be on its way, so many seconds.
@@ -140,6 +143,22 @@ class House:
         """Somebody said something in a room; whether it is shown."""
         return self._take(f"#{name}", message, node_id, now_ms)
 
+    def hear_writing(self, name: str, seat: str, node_id: str, now: float) -> bool:
+        """Somebody in a room is writing; whether that is shown."""
+        room, author = self.rooms.get(f"#{name}"), self.roster.get(seat)
+        if room is None or author is None or author.node_id != node_id:
+            return False
+        is_news = room.writing.get(seat, 0.0) < now
+        room.writing[seat] = now + WRITING_S
+        return is_news
+
+    def writers(self, key: str, now: float) -> list[str]:
+        """Who is writing in that room now, by label."""
+        room = self.rooms[key]
+        room.writing = {seat: until for seat, until in room.writing.items() if until > now}
+        found = (self.roster.get(seat) for seat in room.writing)
+        return sorted(self.roster.label(each) for each in found if each is not None)
+
     def hear_private(self, message: Message, node_id: str, now_ms: int) -> bool:
         """Somebody said something to this person alone; whether it was taken."""
         member = self.roster.get(message.seat)
@@ -208,6 +227,7 @@ class House:
             return False
         if not room.transcript.add(message):
             return False
+        room.writing.pop(message.seat, None)
         if key != self.current:
             room.unread += 1
         return True

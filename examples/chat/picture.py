@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chat.room import Room
     from chat.session import Session
 
-SIZE: Final = (112, 26)
+SIZE: Final = (112, 20)
 DEADLINE_S: Final = 30.0
 _LOOK_S: Final = 0.05
 ROOMS: Final = ("lobby", "garden")
@@ -42,6 +42,8 @@ async def draw(sessions: Sequence[Session], sockets: Sequence[Path]) -> str:
         screen = Chat(anna, lambda: connect(sockets[0], name="chat"))
         pilot = await stack.enter_async_context(screen.run_test(size=SIZE))
         await _play(pilot, anna, bob, cleo)
+        await _until(lambda: screen.is_drawn)
+        await pilot.pause()
         return _without_fonts(screen.export_screenshot(title="python -m chat"))
 
 
@@ -59,6 +61,9 @@ async def _play(pilot: Pilot[None], anna: Session, bob: Session, cleo: Session) 
     await _until(lambda: house.roster.find("cleo")[0].state == "away")
     await _until(lambda: len(house.rooms["#lobby"].transcript) == 5 and len(house.rooms) == 3)
     await _until(lambda: house.rooms["#garden"].unread and _are_taken(house.rooms["#lobby"]))
+    bob.house.look_at("#lobby")
+    bob.note_writing()
+    await _until(anna.writers)
     line = pilot.app.query_one(Line)
     line.value = "/msg bob any time"
     line.cursor_position = len(line.value)

@@ -58,6 +58,8 @@ class Room:
     unread: int = 0
     transcript: Transcript = field(default_factory=Transcript)
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=MAX_NOTICES))
+    # Who is writing, by seat, and until when that counts without another word of it.
+    writing: dict[str, float] = field(default_factory=dict)
     _marks: dict[int, Mark] = field(default_factory=dict)
     _shown_since_ms: int = 0
 

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.emoji import Emoji
 from rich.markup import escape
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Footer, Input, OptionList, RichLog, Static
+from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from chat import view
+from chat.house import WRITING_S
 from chat.names import MAX_TEXT
 from chat.orders import HELP, Order, completions, read_order
+from chat.paper import Paper
 from maculaos.errors import MaculaError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from maculaos.client import Mesh
 
 MAX_REMEMBERED: Final = 100
+# What changes within so many seconds is drawn once.
+FRAME_S: Final = 0.04
 
 
 class Line(Input):
@@ -38,6 +43,8 @@ class Line(Input):
         Binding("tab", "complete", "Complete", show=False),
         Binding("up", "recall(-1)", "Earlier", show=False),
         Binding("down", "recall(1)", "Later", show=False),
+        Binding("pageup", "app.page(-1)", "Up", show=False),
+        Binding("pagedown", "app.page(1)", "Down", show=False),
     ]
 
     def __init__(self, suggest: Callable[[str], list[str]]) -> None:
@@ -78,8 +85,9 @@ class Chat(App[None]):
     #bar { height: 1; padding: 0 1; background: $panel; }
     #rooms { width: 22; height: 1fr; border: none; padding: 1 1; background: $boost; }
     #people { width: 24; height: 1fr; padding: 1 2; background: $boost; }
-    #log { padding: 1 1; background: $background; scrollbar-size-vertical: 1;
+    #talk { padding: 1 1; background: $background; scrollbar-size-vertical: 1;
            scrollbar-background: $background; }
+    #writing { height: 1; padding: 0 2; color: $text-muted; background: $background; }
     #people.narrow, #rooms.narrow { display: none; }
     Line { border: round $primary; background: $background; margin: 0 1; height: 3; }
     """
@@ -100,6 +108,8 @@ class Chat(App[None]):
         self._open_mesh = open_mesh
         self._is_dirty = False
         self._unread = 0
+        self._shown: Room | None = None
+        self._labels: list[tuple[str, Text]] = []
         session.on_change = self.note
 
     def compose(self) -> ComposeResult:
@@ -108,7 +118,8 @@ class Chat(App[None]):
         with Horizontal():
             yield OptionList(id="rooms")
             with Vertical():
-                yield RichLog(id="log", wrap=True, min_width=20, max_lines=4 * view.MAX_LINES)
+                yield Paper("talk")
+                yield Static(id="writing")
                 yield Line(self._completions)
             yield Static(id="people")
         yield Footer()
@@ -116,9 +127,9 @@ class Chat(App[None]):
     def on_mount(self) -> None:
         """Begin to live on the mesh."""
         self.query_one("#rooms", OptionList).can_focus = False
-        self.query_one("#log", RichLog).can_focus = False
         self.query_one(Line).focus()
         self.run_worker(self.session.run(self._open_mesh), name="mesh")
+        self.set_interval(WRITING_S / 2, self._draw_writers)
         self.note()
 
     def on_resize(self) -> None:
@@ -127,11 +138,21 @@ class Chat(App[None]):
             self.query_one(part).set_class(self.size.width < 80, "narrow")
         self.note()
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the screen shows all that has changed."""
+        return not self._is_dirty
+
     def note(self) -> None:
         """Something changed: draw it, once for all that changes now."""
         if not self._is_dirty and self.is_running:
             self._is_dirty = True
-            self.call_later(self._draw)
+            self.set_timer(FRAME_S, self._draw)
+
+    def on_input_changed(self, typed: Input.Changed) -> None:
+        """Let the others know that somebody writes; an order is nobody's business."""
+        if typed.value and not typed.value.startswith("/"):
+            self.session.note_writing()
 
     async def on_input_submitted(self, typed: Input.Submitted) -> None:
         """Do what was typed."""
@@ -154,6 +175,11 @@ class Chat(App[None]):
             at = keys.index(self._house.current) + step
             self._house.look_at(keys[at % len(keys)])
             self.note()
+
+    def action_page(self, step: int) -> None:
+        """Look at what was said before, or after that."""
+        paper = self.query_one(Paper)
+        paper.scroll_relative(y=step * (paper.size.height - 1), animate=False)
 
     async def action_help(self) -> None:
         """Say what can be typed."""
@@ -244,15 +270,21 @@ class Chat(App[None]):
 
     def _draw(self) -> None:
         self._is_dirty = False
-        if not self.is_running or not self.query("#log"):
+        if not self.is_running or not self.query("#talk"):
             return
         room = self._house.rooms.get(self._house.current)
         self._draw_bar()
         self._draw_rooms()
-        self._draw_talk(room)
+        rows = view.talk(self._house, room) if room is not None else ()
+        self.query_one(Paper).write(rows, is_new=room is not self._shown)
+        self._shown = room
         people = self.query_one("#people", Static)
         people.update(view.people(self._house, room) if room is not None else "")
+        self._draw_writers()
         self._ring()
+
+    def _draw_writers(self) -> None:
+        self.query_one("#writing", Static).update(Text(view.writers(self.session.writers())))
 
     def _draw_bar(self) -> None:
         session, house = self.session, self._house
@@ -265,19 +297,14 @@ class Chat(App[None]):
 
     def _draw_rooms(self) -> None:
         house = self._house
+        labels = [(key, view.room_label(house, key)) for key in house.rooms]
         shown = self.query_one("#rooms", OptionList)
-        shown.clear_options()
-        shown.add_options(Option(view.room_label(house, key), id=key) for key in house.rooms)
+        if labels != self._labels:
+            self._labels = labels
+            shown.clear_options()
+            shown.add_options(Option(label, id=key) for key, label in labels)
         if house.current in house.rooms:
             shown.highlighted = list(house.rooms).index(house.current)
-
-    def _draw_talk(self, room: Room | None) -> None:
-        log = self.query_one("#log", RichLog)
-        is_at_end = log.is_vertical_scroll_end
-        log.clear()
-        if room is not None:
-            for line in view.talk(self._house, room):
-                log.write(line, expand=True, scroll_end=is_at_end)
 
     def _ring(self) -> None:
         """Ring if something is said elsewhere to this person, or of them."""

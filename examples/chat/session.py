@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from chat.house import WRITING_INTERVAL_S, WRITING_S
 from chat.message import Unreadable, from_value, many_from_value, to_value
 from chat.names import clean
 from chat.room import Fate, Mark
@@ -40,6 +41,11 @@ def room_topic(name: str) -> str:
     return f"chat.room.{name}"
 
 
+def writing_topic(name: str) -> str:
+    """Where is said that somebody writes in the room ``name``."""
+    return f"chat.room.{name}.writing"
+
+
 def private_method(seat: str) -> str:
     """What to call to say something to one program alone."""
     return f"chat.to.{seat}"
@@ -51,6 +57,8 @@ def history_method(seat: str) -> str:
 
 
 ANSWER_S: Final = 5.0
+# A word outlives the restart of a node.
+DELIVERY_S: Final = 15.0
 LOOK_INTERVAL_S: Final = 1.0
 RETRY_S: Final = 1.0
 MAX_QUESTIONS: Final = 100
@@ -71,18 +79,22 @@ class Session:
         self.realm = ""
         self._clock = clock
         self._mesh: Mesh | None = None
+        self._wrote_at = -WRITING_INTERVAL_S
         self._listening: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
         self._questions: asyncio.Queue[Question] = asyncio.Queue(MAX_QUESTIONS)
 
     async def run(self, open_mesh: Callable[[], AbstractAsyncContextManager[Mesh]]) -> None:
-        """Live on the mesh until cancelled; a node that goes is waited for."""
+        """Live on the mesh until cancelled; a node that goes is waited for.
+
+        The mesh finds a node that comes back, and says again what this program wants; one that
+        looks for none, as for a node in this process, is opened anew.
+        """
         while True:
             try:
                 async with open_mesh() as mesh:
                     await self._live(mesh)
-            except* NodeUnreachable as gone:
-                self._mesh = None
-                self._set_trouble(str(_first(gone)))
+            except* MaculaError as failed:
+                self._set_trouble(str(_first(failed)))
             await self._clock.wait(RETRY_S)
 
     async def enter(self, name: str) -> str:
@@ -115,7 +127,9 @@ class Session:
                     private_method(room.name), to_value(message), timeout_s=ANSWER_S
                 )
             else:
-                await self._connected().publish(room_topic(room.name), to_value(message))
+                await self._connected().publish(
+                    room_topic(room.name), to_value(message), DELIVERY_S, acknowledge=True
+                )
             mark = Mark(Fate.TAKEN)
         except MaculaError as error:
             mark = Mark(Fate.FAILED, _why_not(error))
@@ -141,6 +155,22 @@ class Session:
         self.on_change()
         await self._beat()
 
+    def note_writing(self) -> None:
+        """Let the others in the room know that this person writes; not every time it is called."""
+        room = self.house.rooms.get(self.house.current)
+        if room is None or room.is_private or self._mesh is None:
+            return
+        if self._now() - self._wrote_at >= WRITING_INTERVAL_S:
+            self._wrote_at = self._now()
+            topic, seat = writing_topic(room.name), self.house.me.seat
+            with suppress(CallFailed):
+                # Worth nothing later, and less than any word.
+                self._mesh.publish_now(topic, seat, priority="low", ttl_s=WRITING_S)
+
+    def writers(self) -> list[str]:
+        """Who else writes in the room that is looked at."""
+        return self.house.writers(self.house.current, self._now()) if self.house.current else []
+
     def tell(self, key: str, text: str) -> None:
         """Tell the person something in that room."""
         self.house.notice(key, text, self._now_ms())
@@ -160,11 +190,23 @@ class Session:
                     tasks.create_task(job(mesh))
                 self._mesh = mesh
                 self.node_name, self.realm = mesh.node_name, mesh.realm
-                self._set_trouble("")
-                raise await mesh.wait_lost()
+                await self._follow(mesh)
         finally:
             self._mesh = None
             await self._stop_listening()
+
+    async def _follow(self, mesh: Mesh) -> None:
+        """Tell how it stands with the node; raises ``NodeUnreachable`` when nobody looks for it."""
+        is_back = asyncio.Event()
+        mesh.on_state(lambda state: is_back.set() if state == "connected" else is_back.clear())
+        while True:
+            self._set_trouble("")
+            gone = await mesh.wait_lost()
+            if mesh.state != "reconnecting":
+                raise gone
+            self._set_trouble(str(gone))
+            await is_back.wait()
+            await self._say_of_oneself(self.house.beat(is_new=True))
 
     async def _settle(self, mesh: Mesh, tasks: asyncio.TaskGroup) -> None:
         """Hear and answer first, then ask and be heard: so nothing falls between."""
@@ -183,9 +225,10 @@ class Session:
         await mesh.publish(PRESENCE, _value(self.house.beat(is_new=True)))
 
     async def _listen(self, mesh: Mesh, name: str) -> None:
-        events = mesh.subscribe(room_topic(name), queue_size=QUEUE_SIZE)
+        topics = room_topic(name), writing_topic(name)
+        events = mesh.subscribe(*topics, queue_size=QUEUE_SIZE)
         self._listening[f"#{name}"] = (events, asyncio.create_task(self._hear_room(name, events)))
-        await mesh.ping()
+        await events.ready()
 
     async def _stop_listening(self) -> None:
         listening, self._listening = self._listening, {}
@@ -195,12 +238,21 @@ class Session:
         await asyncio.gather(*(task for _, task in listening.values()), return_exceptions=True)
 
     async def _hear_room(self, name: str, events: Subscription) -> None:
-        with suppress(NodeUnreachable):
+        try:
             async for event in events:
                 with suppress(Unreadable):
-                    message = from_value(event.payload)
-                    if self.house.hear(name, message, event.publisher, self._now_ms()):
+                    if self._hear(name, event):
                         self.on_change()
+        except MaculaError as error:
+            # The node is gone for good, or wants no more subscriptions.
+            self.tell(f"#{name}", f"nothing is heard here any more: {error}")
+
+    def _hear(self, name: str, event: Event) -> bool:
+        if event.topic != writing_topic(name):
+            message = from_value(event.payload)
+            return self.house.hear(name, message, event.publisher, self._now_ms())
+        seat = event.payload if isinstance(event.payload, str) else ""
+        return self.house.hear_writing(name, seat, event.publisher, self._now())
 
     async def _hear_beats(self, beats: Subscription) -> None:
         async for event in beats:
@@ -220,13 +272,13 @@ class Session:
     async def _beat_on(self, mesh: Mesh) -> None:
         while True:
             await self._clock.wait(BEAT_INTERVAL_S)
-            with suppress(CallFailed):
+            with suppress(CallFailed, NodeUnreachable):
                 await mesh.publish(PRESENCE, _value(self.house.beat()))
 
     async def _look_around(self, mesh: Mesh) -> None:
         """Tell the house what the mesh knows of nodes; whose node died is out of reach."""
         while True:
-            with suppress(CallFailed):
+            with suppress(CallFailed, NodeUnreachable):
                 members = await mesh.members()
                 if self.house.pass_time(self._now(), self._now_ms(), _gone(members)):
                     self.on_change()
@@ -235,7 +287,7 @@ class Session:
     async def _ask_on(self, mesh: Mesh) -> None:
         while True:
             question = await self._questions.get()
-            with suppress(CallFailed, Unreadable):
+            with suppress(CallFailed, NodeUnreachable, Unreadable):
                 method = history_method(question.member.seat)
                 answer = await mesh.call(method, question.room, timeout_s=ANSWER_S)
                 told = many_from_value(answer, MAX_TOLD)
@@ -244,17 +296,17 @@ class Session:
 
     # What others ask.
 
-    async def _take_private(self, value: Value) -> Value:
+    def _take_private(self, value: Value) -> Value:
         if not self.house.hear_private(from_value(value), caller(), self._now_ms()):
             raise UsageError("it was not taken: nobody here has heard of you", "try again soon")
         self.on_change()
         return True
 
-    async def _tell_history(self, value: Value) -> Value:
+    def _tell_history(self, value: Value) -> Value:
         room = self.house.rooms.get(f"#{value}") if isinstance(value, str) else None
         return [to_value(each) for each in room.transcript.last()] if room else []
 
-    async def _tell_who(self, value: Value) -> Value:
+    def _tell_who(self, value: Value) -> Value:
         del value
         return _value(self.house.tell(self._connected().node_id))
 
@@ -296,7 +348,7 @@ def _value(told: Any) -> Value:
     return value
 
 
-def _first(group: BaseExceptionGroup[NodeUnreachable]) -> BaseException:
+def _first(group: BaseExceptionGroup[MaculaError]) -> BaseException:
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

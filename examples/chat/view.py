@@ -6,11 +6,11 @@ Texts of others are shown as they are: no markup in them means anything.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +31,8 @@ MAX_LINES: Final = 300
 # Whoever goes on within so many milliseconds is not named again.
 SAME_BREATH_MS: Final = 180_000
 NICK_WIDTH: Final = 12
+# More people are only counted.
+MAX_WRITERS: Final = 3
 _NICK_COLOURS: Final = (
     "#7aa2f7", "#9ece6a", "#e0af68", "#f7768e", "#bb9af7", "#7dcfff", "#2ac3de", "#73daca",
 )  # fmt: skip
@@ -45,7 +47,6 @@ _MARKS: Final = {
     Fate.TAKEN: ("✓", "#9ece6a"),
     Fate.FAILED: ("✗", "#f7768e"),
 }
-_DIM: Final = Style(dim=True)
 
 
 def colour_of(seat: str) -> str:
@@ -53,19 +54,50 @@ def colour_of(seat: str) -> str:
     return _NICK_COLOURS[crc32(seat.encode()) % len(_NICK_COLOURS)]
 
 
-def talk(house: House, room: Room, zone: tzinfo | None = None) -> Iterator[RenderableType]:
-    """What was said and what happened in ``room``, one thing each, with a line for each new day."""
-    before: Line | None = None
-    lines = deque(room.lines(), maxlen=MAX_LINES)
-    for line in lines:
-        day = _time(line.at_ms, zone).date()
-        if before is not None and _time(before.at_ms, zone).date() != day:
-            yield Text(f"{day:%A, %d %B %Y}", style="dim", justify="center")
-        yield (
-            _noticed(line, zone)
-            if isinstance(line, Notice)
-            else _said(house, room, line, before, zone)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing on the paper, as it looks; equal rows look equal."""
+
+    # Where it stands; two things that are said in the same words are two rows.
+    place: tuple[int, str, int]
+    time: str
+    words: str
+    words_style: str = ""
+    name: str = ""
+    name_style: str = ""
+    mark: str = ""
+    mark_style: str = ""
+
+    def drawn(self) -> RenderableType:
+        """It, for a terminal. No markup in it means anything."""
+        if not self.time:
+            return Text(self.words, self.words_style, justify="center")
+        row = Table.grid(padding=(0, 1), expand=True)
+        row.add_column(width=5, no_wrap=True)
+        row.add_column(width=NICK_WIDTH, justify="right", no_wrap=True, overflow="ellipsis")
+        row.add_column(ratio=1)
+        row.add_column(justify="right", max_width=40)
+        row.add_row(
+            Text(self.time, "dim"),
+            Text(self.name, self.name_style),
+            Text(self.words, self.words_style, overflow="fold"),
+            Text(self.mark, self.mark_style),
         )
+        return row
+
+
+def talk(house: House, room: Room, zone: tzinfo | None = None) -> Iterator[Row]:
+    """What was said and what happened in ``room``, one thing each, with a row for each new day."""
+    before: Line | None = None
+    for number, line in enumerate(deque(room.lines(), maxlen=MAX_LINES)):
+        at = _time(line.at_ms, zone)
+        if before is not None and _time(before.at_ms, zone).date() != at.date():
+            yield Row((line.at_ms, "", 0), "", f"{at:%A, %d %B %Y}", "dim")
+        if isinstance(line, Notice):
+            place = (line.at_ms, line.text, number)
+            yield Row(place, f"{at:%H:%M}", line.text, "dim italic", "—", "dim")
+        else:
+            yield _said(house, room, line, f"{at:%H:%M}", is_same=_is_same_breath(before, line))
         before = line
 
 
@@ -109,56 +141,52 @@ def who(house: House) -> list[str]:
     return lines or ["nobody else is here"]
 
 
+def writers(labels: list[str]) -> str:
+    """Who is writing, in words; nothing if nobody is."""
+    if not labels:
+        return ""
+    if len(labels) > MAX_WRITERS:
+        return f"{len(labels)} people are writing …"
+    return f"{' and '.join(labels)} {'is' if len(labels) == 1 else 'are'} writing …"
+
+
 def is_called(nick: str, text: str) -> bool:
     """Whether ``text`` speaks of ``nick``."""
     words = (word.strip("@,.:;!?()'\"") for word in text.lower().split())
     return nick.lower() in words
 
 
-def _said(
-    house: House, room: Room, message: Message, before: Line | None, zone: tzinfo | None
-) -> RenderableType:
+def _said(house: House, room: Room, message: Message, time: str, *, is_same: bool) -> Row:
     is_own = message.seat == house.me.seat
-    is_same = (
-        isinstance(before, Message)
-        and before.seat == message.seat
-        and before.nick == message.nick
-        and message.at_ms - before.at_ms < SAME_BREATH_MS
-        and not (message.is_action or before.is_action)
-    )
-    words = Text(message.text, overflow="fold")
-    if not is_own and is_called(house.me.nick, message.text):
-        words.stylize("bold #ff9e64")
-    name = Text("" if is_same else message.nick, f"bold {colour_of(message.seat)}")
-    if message.is_action:
-        words = Text.assemble((f"{message.nick} ", colour_of(message.seat)), words)
-        words.stylize("italic")
-        name = Text("*", colour_of(message.seat))
-    mark = _mark(room.mark_of(message.number) if is_own else None)
+    is_to_me = not is_own and is_called(house.me.nick, message.text)
+    colour = colour_of(message.seat)
+    mark, mark_style = _mark(room.mark_of(message.number) if is_own else None)
     if room.transcript.is_hearsay(message):
-        mark = Text("≈", _DIM)
-    return _row(_time(message.at_ms, zone), name, words, mark)
+        mark, mark_style = "≈", "dim"
+    name, words, style = message.nick, message.text, "bold #ff9e64" if is_to_me else ""
+    if message.is_action:
+        name, words, style = "*", f"{message.nick} {message.text}", f"italic {colour}"
+    elif is_same:
+        name = ""
+    return Row(message.place, time, words, style, name, f"bold {colour}", mark, mark_style)
 
 
-def _noticed(notice: Notice, zone: tzinfo | None) -> RenderableType:
-    return _row(_time(notice.at_ms, zone), Text("—", _DIM), Text(notice.text, "dim italic"), Text())
+def _is_same_breath(before: Line | None, line: Message) -> bool:
+    """Whether ``line`` goes on where ``before`` ended, so that nobody need be named again."""
+    return (
+        isinstance(before, Message)
+        and before.seat == line.seat
+        and before.nick == line.nick
+        and line.at_ms - before.at_ms < SAME_BREATH_MS
+        and not (line.is_action or before.is_action)
+    )
 
 
-def _row(at: datetime, name: Text, words: Text, mark: Text) -> RenderableType:
-    row = Table.grid(padding=(0, 1), expand=True)
-    row.add_column(width=5, no_wrap=True)
-    row.add_column(width=NICK_WIDTH, justify="right", no_wrap=True, overflow="ellipsis")
-    row.add_column(ratio=1)
-    row.add_column(justify="right", max_width=40)
-    row.add_row(Text(f"{at:%H:%M}", _DIM), name, words, mark)
-    return row
-
-
-def _mark(mark: Mark | None) -> Text:
+def _mark(mark: Mark | None) -> tuple[str, str]:
     if mark is None:
-        return Text()
+        return "", ""
     sign, style = _MARKS[mark.fate]
-    return Text(f"{sign} {mark.detail}".rstrip(), style)
+    return f"{sign} {mark.detail}".rstrip(), style
 
 
 def _add_person(text: Text, state: State, name: str, seat: str, ending: str = "") -> None:

@@ -64,7 +64,7 @@ class Stage:
     async def members(self, node: str) -> dict[str, str]:
         """Health of every member, by name, as ``node`` sees it; nothing while it cannot answer."""
         try:
-            async with connect(self.site.socket(node), name="up-check") as mesh:
+            async with connect(self.site.socket(node), name="up-check", reconnect=False) as mesh:
                 return {str(m["name"]): str(m["health"]) for m in await mesh.members()}
         except (NodeUnreachable, TimeoutError, ConnectionError):
             return {}
@@ -94,8 +94,8 @@ async def publish_crosses(stage: Stage) -> None:
     """A publish on n1 is received on n3."""
     said: Value = {"greeting": "hello", "blob": b"\x00\xff"}
     async with (
-        connect(stage.site.socket("n3"), name="up-check") as there,
-        connect(stage.site.socket("n1"), name="up-check") as here,
+        connect(stage.site.socket("n3"), name="up-check", reconnect=False) as there,
+        connect(stage.site.socket("n1"), name="up-check", reconnect=False) as here,
     ):
         subscription = there.subscribe("demo.greetings")
         received = asyncio.ensure_future(anext(aiter(subscription)))
@@ -110,8 +110,8 @@ async def publish_crosses(stage: Stage) -> None:
 async def call_crosses(stage: Stage) -> None:
     """An RPC registered on n2 is answered to n1; so is the one of the app."""
     async with (
-        connect(stage.site.socket("n2"), name="up-check") as there,
-        connect(stage.site.socket("n1"), name="up-check") as here,
+        connect(stage.site.socket("n2"), name="up-check", reconnect=False) as there,
+        connect(stage.site.socket("n1"), name="up-check", reconnect=False) as here,
     ):
         await there.register("demo.double", _double)
         answers: list[object] = []

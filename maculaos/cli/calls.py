@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeAlias
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -27,20 +27,28 @@ from maculaos.wire.values import MAX_VALUE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
 
     from maculaos.client import Mesh, Value
+
+    Handler: TypeAlias = Callable[[Value], Value | Awaitable[Value]]
     from maculaos.host.filters import Filtered
 
 # Whoever writes JSON by hand takes more room than the value does on the wire.
 MAX_OUTPUT: Final = 4 * MAX_VALUE_SIZE
 MAX_COMPLAINT: Final = 300
 # What a program that answers learns besides the value.
-
 CALLER_VARIABLE: Final = "MACULA_CALLER"
 METHOD_VARIABLE: Final = "MACULA_METHOD"
 
 
-Handler: TypeAlias = "Callable[[Value], Awaitable[Value]]"
+class Choice(StrEnum):
+    """Which of several programs that answer a method is called."""
+
+    NEAREST = "nearest"
+    ROUND_ROBIN = "round-robin"
+    RANDOM = "random"
+    LEAST_PENDING = "least-pending"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,15 +57,34 @@ def add_to(app: typer.Typer) -> None:
     app.command()(register)
 
 
-def call(
+def call(  # noqa: PLR0913  # typer takes one parameter per option
     method: Annotated[str, typer.Argument(help="The method to call.")],
     value: Annotated[str | None, typer.Argument(help="JSON if it parses, else text.")] = None,
+    choice: Annotated[
+        Choice, typer.Option(help="Whom to call, if several answer.")
+    ] = Choice.NEAREST,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print every part of the answer, one on a line.")
+    ] = False,
+    cast: Annotated[bool, typer.Option("--cast", help="Want no answer.")] = False,
     timeout: TimeoutOption = 5.0,
     socket: SocketOption = None,
 ) -> None:
     """Call METHOD anywhere in the realm and print the result as JSON (bytes as they are)."""
     given = None if value is None else parse_value(value)
-    _print(ask(socket, lambda mesh: mesh.call(method, given, timeout)))
+    if stream and cast:
+        raise UsageError("--stream and --cast exclude each other", "give one of them")
+    if stream:
+        ask(socket, lambda mesh: _print_parts(mesh, method, given, timeout))
+    elif cast:
+        ask(socket, lambda mesh: mesh.cast(method, given))
+    else:
+        _print(ask(socket, lambda mesh: mesh.call(method, given, timeout, choice=choice.value)))
+
+
+async def _print_parts(mesh: Mesh, method: str, value: Value, timeout_s: float) -> None:
+    async for part in mesh.stream(method, value, timeout_s=timeout_s):
+        typer.echo(json_line(part))
 
 
 def _print(result: Value) -> None:
@@ -88,42 +115,33 @@ def register(  # noqa: PLR0913  # typer takes one parameter per option
 ) -> None:
     """Answer calls of METHOD until interrupted: by a program, a fixed value, or an echo.
 
-    PROGRAM is run once for each call. It finds who calls in MACULA_CALLER, and ends when its
-    caller gives up.
+    PROGRAM runs once for each call, and ends when its caller gives up.
+
+    It finds the node that calls in MACULA_CALLER, and the method in MACULA_METHOD.
     """
     if (reply is not None) + echo + bool(command) != 1 or (run and not command):
         raise UsageError(
             "register takes one of -- PROGRAM, --reply VALUE, --echo",
             "for example: macula register math.add -- python3 add.py",
         )
-    answer = parse_value(reply) if reply is not None else None
-    program = tuple(command or ())
-
-    async def handle(value: Value) -> Value:
-        if program:
-            return await _run(program, method, value, limit)
-        return value if echo else answer
-
-    ask(socket, lambda mesh: _serve(mesh, method, _bounded(handle, concurrency)), wait)
+    handle = _handler(method, tuple(command or ()), reply, limit)
+    ask(socket, lambda mesh: _serve(mesh, method, handle, concurrency), wait)
 
 
-async def _serve(mesh: Mesh, method: str, handle: Handler) -> NoReturn:
-    async with mesh.register(method, handle):
+def _handler(method: str, program: tuple[str, ...], reply: str | None, limit_s: float) -> Handler:
+    """What answers: ``program``, or ``reply``, or the value itself."""
+    if program:
+        return lambda value: _run(program, method, value, limit_s)
+    if reply is None:
+        return lambda value: value
+    answer = parse_value(reply)
+    return lambda _: answer
+
+
+async def _serve(mesh: Mesh, method: str, handle: Handler, concurrency: int) -> NoReturn:
+    async with mesh.register(method, handle, concurrency=concurrency):
         tell(f"answering {method} at {mesh.node_name}; Ctrl-C ends it")
         raise await mesh.wait_lost()
-
-
-def _bounded(handle: Handler, most: int) -> Handler:
-    """``handle``, which refuses while ``most`` calls are under way."""
-    room = asyncio.Semaphore(most)
-
-    async def handle_if_there_is_room(value: Value) -> Value:
-        if room.locked():
-            raise UsageError(f"{most} calls are under way", "try again soon")
-        async with room:
-            return await handle(value)
-
-    return handle_if_there_is_room
 
 
 async def _run(program: tuple[str, ...], method: str, value: Value, limit_s: float) -> Value:

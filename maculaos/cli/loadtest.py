@@ -10,7 +10,7 @@ import shlex
 import sys
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003  # typer reads annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -35,7 +35,36 @@ if TYPE_CHECKING:
     from maculaos.loadtest.outcome import Outcome
     from maculaos.loadtest.site import Site
 
+Nodes = Annotated[int, typer.Option("--nodes", "-n", help="So many nodes are started.")]
+At = Annotated[
+    list[Path] | None, typer.Option(help="Or: the control socket of a node that runs; repeat it.")
+]
+Virtual = Annotated[
+    bool, typer.Option("--virtual", help="Or: nodes in one thread and in virtual time.")
+]
+Latency = Annotated[
+    float, typer.Option(min=0.001, max=10_000, help="Of a virtual path, one way, in ms.")
+]
+Publishers = Annotated[int, typer.Option(help="At the first nodes, in turn.")]
+Subscribers = Annotated[int, typer.Option(help="At the last nodes, in turn.")]
+Topics = Annotated[int, typer.Option(help="Programs are dealt out to topics in turn.")]
+Rate = Annotated[float, typer.Option(help="Events per second in all; 0: as quickly as it goes.")]
+Size = Annotated[int, typer.Option(help="Bytes of each event.")]
+Duration = Annotated[float, typer.Option(help="Seconds.")]
+Warmup = Annotated[float, typer.Option(help="Seconds before, which do not count.")]
+Acknowledge = Annotated[
+    bool, typer.Option("--acknowledge", help="At least once instead of at most once.")
+]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(help="kill:n2@5, kill:n2@5+3, pause:n2@5+2, loss:n2:10%@5+3; repeat it."),
+]
+Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+Report = Annotated[Path | None, typer.Option(help="Write charts and figures to this HTML file.")]
+
 _LOOK_S: Final = 0.25
+# Virtual seconds between two looks.
+_STEP_S: Final = 0.1
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,31 +73,21 @@ def add_to(app: typer.Typer) -> None:
 
 
 def loadtest(  # noqa: PLR0913  # typer takes one parameter per option
-    nodes: Annotated[int, typer.Option("--nodes", "-n", help="So many nodes are started.")] = 2,
-    at: Annotated[
-        list[Path] | None,
-        typer.Option(help="Or: the control socket of a node that runs; repeat it."),
-    ] = None,
-    publishers: Annotated[int, typer.Option(help="At the first nodes, in turn.")] = 1,
-    subscribers: Annotated[int, typer.Option(help="At the last nodes, in turn.")] = 1,
-    topics: Annotated[int, typer.Option(help="Programs are dealt out to topics in turn.")] = 1,
-    rate: Annotated[
-        float, typer.Option(help="Events per second in all; 0: as quickly as it goes.")
-    ] = 1000.0,
-    size: Annotated[int, typer.Option(help="Bytes of each event.")] = 100,
-    duration: Annotated[float, typer.Option(help="Seconds.")] = 10.0,
-    warmup: Annotated[float, typer.Option(help="Seconds before, which do not count.")] = 1.0,
-    acknowledge: Annotated[
-        bool, typer.Option("--acknowledge", help="At least once instead of at most once.")
-    ] = False,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(help="kill:n2@5, kill:n2@5+3, pause:n2@5+2, loss:n2:10%@5+3; repeat it."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 1,
-    report: Annotated[
-        Path | None, typer.Option(help="Write charts and figures to this HTML file.")
-    ] = None,
+    nodes: Nodes = 2,
+    at: At = None,
+    virtual: Virtual = False,
+    latency: Latency = 1.0,
+    publishers: Publishers = 1,
+    subscribers: Subscribers = 1,
+    topics: Topics = 1,
+    rate: Rate = 1000.0,
+    size: Size = 100,
+    duration: Duration = 10.0,
+    warmup: Warmup = 1.0,
+    acknowledge: Acknowledge = False,
+    fault: Faults = None,
+    seed: Seed = 1,
+    report: Report = None,
     as_json: JsonOption = False,
 ) -> None:
     """Publish, deliver and break things; tell how long it took and what got lost."""
@@ -87,23 +106,42 @@ def loadtest(  # noqa: PLR0913  # typer takes one parameter per option
     )
     if at and scenario.faults:
         raise UsageError("nothing is done to nodes that ran before", "leave out --at or --fault")
+    if at and virtual:
+        raise UsageError("nodes that run are not virtual", "leave out --at or --virtual")
     provenance = _provenance()
     if report is not None:
         # Before the work: a report that cannot be written should not cost a run.
         _write(report, "")
-    outcome = asyncio.run(_perform(scenario, tuple(at or ())))
+    people = Console(stderr=True, highlight=False, soft_wrap=True)
+    people.print(scenario.in_words())
+    if virtual:
+        outcome = _rehearse(scenario, latency / 1000, people)
+    else:
+        outcome = asyncio.run(_perform(scenario, tuple(at or ()), people))
     if report is not None:
         _write(report, report_of(outcome, provenance))
     _tell(outcome, provenance, as_json=as_json)
     if not outcome.keeps_its_word:
-        raise MaculaError(f"{outcome.counts.lost} acknowledged deliveries were lost")
+        broken = outcome.counts.lost - outcome.counts.away
+        raise MaculaError(
+            f"{broken} acknowledged deliveries were lost, with their subscriber there"
+        )
 
 
-async def _perform(scenario: Scenario, sockets: tuple[Path, ...]) -> Outcome:
-    clock = SystemClock()
-    rng = random.Random(scenario.seed)  # noqa: S311  # padding and names are no secrets
-    people = Console(stderr=True, highlight=False)
-    people.print(scenario.in_words())
+def _rehearse(scenario: Scenario, latency_s: float, people: Console) -> Outcome:
+    # Here, because whole nodes take their time to load.
+    from maculaos.loadtest.rehearsal import Rehearsal
+
+    rehearsal = Rehearsal(scenario, latency_s, _rng(scenario))
+    with Live(console=people, auto_refresh=False, transient=True) as live:
+        while not rehearsal.step(_STEP_S):
+            if people.is_terminal:
+                live.update(progress(rehearsal), refresh=True)
+    return rehearsal.outcome()
+
+
+async def _perform(scenario: Scenario, sockets: tuple[Path, ...], people: Console) -> Outcome:
+    clock, rng = SystemClock(), _rng(scenario)
     async with _site(scenario, sockets, clock) as site:
         run = Run(scenario, site, clock, rng)
         watching = asyncio.create_task(_watch(run, people, clock))
@@ -154,6 +192,10 @@ def _provenance() -> Provenance:
         versions={"maculaos": __version__, "Python": platform.python_version()},
         machine=f"{platform.platform()}, {os.cpu_count()} processors",
     )
+
+
+def _rng(scenario: Scenario) -> random.Random:
+    return random.Random(scenario.seed)  # noqa: S311  # padding and names are no secrets
 
 
 def _write(path: Path, text: str) -> None:

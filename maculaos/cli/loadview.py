@@ -16,24 +16,27 @@ if TYPE_CHECKING:
 
     from maculaos.loadtest.latencies import Latencies
     from maculaos.loadtest.outcome import Outcome
+    from maculaos.loadtest.rehearsal import Rehearsal
     from maculaos.loadtest.run import Run
 
 _BAR: Final = 32
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
 
 
-def progress(run: Run) -> RenderableType:
+def progress(run: Run | Rehearsal) -> RenderableType:
     """How ``run`` is doing now; three lines."""
     duration_s = run.load.scenario.duration_s
     now_s = min(run.now_s, duration_s)
     bar = Table.grid(padding=(0, 1))
     done = ProgressBar(total=duration_s, completed=now_s, width=_BAR)
     bar.add_row(f"{run.phase.value:<8}", done, f"{now_s:.1f} of {duration_s:g} s")
-    # The last second that is complete.
-    last = run.load.timeline.at(run.now_s - 1)
+    # The last part of the run that is complete.
+    timeline = run.load.timeline
+    last = timeline.at(run.now_s - timeline.slot_s)
     checker = run.load.checker
     rates = Text(
-        f"{last.published:,} published/s, {last.delivered.count:,} delivered/s, "
+        f"{last.published / timeline.slot_s:,.0f} published/s, "
+        f"{last.delivered.count / timeline.slot_s:,.0f} delivered/s, "
         f"p50 {written_time(last.delivered.percentile_us(0.5))}, "
         f"p99 {written_time(last.delivered.percentile_us(0.99))}"
     )
@@ -50,6 +53,7 @@ def summary(outcome: Outcome) -> RenderableType:
         ("delivered", f"{outcome.delivered_per_s:,.0f}/s", f"{counts.delivered:,}"),
         ("refused", "", f"{counts.refused:,}"),
         ("lost", "", f"{counts.lost:,}"),
+        ("of those, while away", "", f"{counts.away:,}"),
         ("twice", "", f"{counts.duplicates:,}"),
         ("out of order", "", f"{counts.disordered:,}"),
     )

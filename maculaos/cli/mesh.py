@@ -150,7 +150,7 @@ def ask(socket: Path | None, what: Callable[[Mesh], Awaitable[T]], patience_s: f
         raise UsageError("no node is named", f"give --socket PATH or set {_SOCKET_VARIABLE}")
 
     async def run() -> T:
-        async with connect(socket, name="macula", patience_s=patience_s) as mesh:
+        async with connect(socket, name="macula", patience_s=patience_s, reconnect=False) as mesh:
             return await what(mesh)
 
     return asyncio.run(run())

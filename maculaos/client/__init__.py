@@ -14,13 +14,15 @@ goes, everything that waits raises ``NodeUnreachable``, and the program connects
 
 from __future__ import annotations
 
-from maculaos.client.connection import CallFailed, NodeUnreachable
-from maculaos.client.mesh import Mesh, connect
-from maculaos.client.provider import Registration, caller
+from maculaos.client.connecting import SOCKET_VARIABLE, connect
+from maculaos.client.failures import CallFailed, NodeUnreachable
+from maculaos.client.mesh import Mesh
+from maculaos.client.provider import Registration, caller, remaining
 from maculaos.client.subscription import Event, Subscription
 from maculaos.wire.values import Value
 
 __all__ = [
+    "SOCKET_VARIABLE",
     "CallFailed",
     "Event",
     "Mesh",
@@ -30,4 +32,5 @@ __all__ = [
     "Value",
     "caller",
     "connect",
+    "remaining",
 ]

@@ -1,110 +1,275 @@
-"""The mesh as a program sees it: one connection to one node, and what can be asked through it."""
+"""The mesh as a program sees it: a line to one node, and what can be asked through it."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from maculaos import __version__
-from maculaos.client.connection import Connection, NodeUnreachable
-from maculaos.client.provider import Handler, Provider, Registration
-from maculaos.client.subscription import Event, Subscription
+from maculaos.client.calls import Calls
+from maculaos.client.line import Line
+from maculaos.client.provider import MAX_RUNNING, Handler, Provider, Registration
+from maculaos.client.publisher import Options, Publisher
+from maculaos.client.requests import Requests
+from maculaos.client.subscription import MAX_QUEUE, POLICIES, Event, Subscription, check_callback
+from maculaos.client.watching import Terms, Watching
 from maculaos.errors import RemoteProtocolError, UsageError
+from maculaos.pubsub.patterns import check_group, check_pattern
 from maculaos.pubsub.topics import InvalidTopic, check_topic
 from maculaos.rpc.methods import InvalidMethod, check_method
 from maculaos.wire import messages as wire
-from maculaos.wire.values import Value, decode_value, encode_value
+from maculaos.wire.events import Delivery
+from maculaos.wire.values import Value, encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Callable
 
-SOCKET_VARIABLE: Final = "MACULA_SOCKET"
+    from maculaos.client.failures import NodeUnreachable
+    from maculaos.client.transport import Opener
+
 DEFAULT_TIMEOUT_S: Final = 5.0
 DEFAULT_QUEUE_SIZE: Final = 10_000
-# The node answers a call that is too late itself; only a node that hangs is waited for this long.
-_GRACE_S: Final = 1.0
-# Between two tries to reach a node that is not up yet.
-_RETRY_S: Final = 0.05
+MAX_TIMEOUT_S: Final = 3600.0
+# Topics that were found to be some, so that the same one is not looked at again and again.
+_KNOWN_TOPICS: Final = 10_000
+_H = TypeVar("_H", bound="Handler")
 
 
 class Mesh:
-    """A node's connection to this program; made by ``connect``."""
+    """A program's node, and through it the mesh; made by ``connect``. It belongs to one loop.
 
-    def __init__(self, connection: Connection, ack: wire.HandshakeAck) -> None:
-        self.realm = ack.realm
-        self.node_id = ack.node_id.hex()
-        self.node_name = ack.name
-        # Events whose payload was neither bytes nor JSON-like.
-        self.events_refused = 0
-        self._connection = connection
-        self._provider = Provider(connection)
-        self._subscriptions: dict[str, list[Subscription]] = {}
-        connection.on_message = self._take
-        connection.on_lost = self._lose
-        connection.listen()
+    When the node goes, the mesh looks for it, unless ``connect`` was told not to. Subscriptions
+    and registrations come back with it; publications that are to be acknowledged are sent again;
+    calls that were under way fail with ``NodeUnreachable``.
+    """
 
-    async def publish(self, topic: str, value: Value, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, opener: Opener, where: str, *, reconnect: bool) -> None:
+        self.realm = ""
+        self.node_id = ""
+        self.node_name = ""
+        self._line = Line(opener, self, where, reconnect=reconnect)
+        self._requests = Requests()
+        self._publisher = Publisher(self._line, self._requests)
+        self._watching = Watching(self._line, self._requests)
+        self._calls = Calls(self._line, self._requests)
+        self._provider = Provider(self._line)
+        self._topics: dict[str, None] = {}
+        provider, requests = self._provider, self._requests
+        self._hear: dict[type[wire.Message], Callable[[Any], object]] = {
+            Delivery: self._watching.take,
+            wire.RpcResult: requests.take_result,
+            wire.RpcError: self._take_error,
+            wire.RpcCall: provider.take,
+            wire.RpcCancel: lambda cancel: provider.cancel(cancel.call),
+            wire.RpcCredit: lambda grant: provider.grant(grant.call, grant.credit),
+        }
+
+    async def begin(self, patience_s: float) -> None:
+        """Reach the node for the first time; ``connect`` does. Raises ``NodeUnreachable``."""
+        await self._line.begin(patience_s)
+
+    @property
+    def state(self) -> str:
+        """``connected``, ``reconnecting``, ``lost`` (for good) or ``closed``."""
+        return self._line.state.value
+
+    def on_state(self, watcher: Callable[[str], None]) -> None:
+        """Call ``watcher`` with every new ``state``, from the event loop."""
+        self._line.tell(lambda state: watcher(state.value))
+
+    # Events.
+
+    async def publish(  # noqa: PLR0913  # each is a word of its own to whoever publishes
+        self,
+        topic: str,
+        value: Value,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        acknowledge: bool = False,
+        retain_s: float = 0.0,
+        priority: str = "normal",
+        ttl_s: float | None = None,
+    ) -> int:
         """Give ``value`` to everyone who subscribes to ``topic`` anywhere in the realm.
 
-        Returns when the node has taken it; who receives it is not known (at most once).
-        Raises ``UsageError`` for a value that cannot be sent, ``CallFailed``,
-        ``NodeUnreachable``.
+        Returns when the node has taken it; who receives it is then not known (at most once).
+        With ``acknowledge`` it returns when every subscriber's program has taken it (at least
+        once), and says how many nodes confirmed that; whoever confirms nothing in time makes it
+        fail with ``NOT_DELIVERED``. ``retain_s`` keeps the value so long for who subscribes later,
+        until the next one that is retained takes its place; ``None`` as a value ends that.
+        ``priority`` is ``urgent``, ``high``, ``normal`` or ``low``; after ``ttl_s`` seconds the
+        value is worthless, and is not delivered.
+
+        Raises ``UsageError`` for what cannot be sent, ``CallFailed``, ``NodeUnreachable``.
         """
-        _checked(check_topic, topic)
-        payload = encode_value(value)
-        await self._connection.request(lambda n: wire.Publish(n, topic, payload), timeout_s)
+        self._check_topic(topic)
+        payload, timeout_s = encode_value(value), _checked_time(timeout_s)
+        options = Options(topic, priority, ttl_s, retain_s, acknowledge, timeout_s)
+        return _confirmed(await self._publisher.answer(options, payload))
 
-    def subscribe(self, *topics: str, queue_size: int = DEFAULT_QUEUE_SIZE) -> Subscription:
-        """Events of exactly these topics from now on.
+    async def publish_many(  # as ``publish``
+        self,
+        topic: str,
+        values: list[Value],
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        acknowledge: bool = False,
+        priority: str = "normal",
+        ttl_s: float | None = None,
+    ) -> int:
+        """Publish ``values`` one after the other, as ``publish`` does, and wait once for all.
 
-        At most ``queue_size`` events wait; beyond, the oldest goes and ``dropped`` counts it.
+        Returns the smallest number of nodes that confirmed any part of them. Raises as
+        ``publish``: then any of them may have been delivered.
+        """
+        self._check_topic(topic)
+        payloads, timeout_s = [encode_value(value) for value in values], _checked_time(timeout_s)
+        options = Options(topic, priority, ttl_s, 0.0, acknowledge, timeout_s)
+        return min(map(_confirmed, await self._publisher.answers(options, payloads)), default=0)
+
+    def publish_now(
+        self,
+        topic: str,
+        value: Value,
+        *,
+        priority: str = "normal",
+        ttl_s: float | None = None,
+        retain_s: float = 0.0,
+    ) -> None:
+        """Publish at most once, and wait for nothing: the quickest way.
+
+        Values of one turn of the loop that go to one topic travel together. ``await drain()`` now
+        and then; if far more waits than the node takes, this raises ``CallFailed``
+        (``OVERLOADED``), and the value is not sent.
+        """
+        if topic not in self._topics:
+            self._check_topic(topic)
+        self._publisher.put(
+            (topic, priority, ttl_s, retain_s, False, 0.0, False), encode_value(value)
+        )
+
+    async def drain(self) -> None:
+        """Wait until the node has taken what was published; raises ``NodeUnreachable``."""
+        await self._publisher.drain()
+
+    def subscribe(  # each is a word of its own to whoever subscribes
+        self,
+        *topics: str,
+        group: str = "",
+        queue_size: int = DEFAULT_QUEUE_SIZE,
+        policy: str = "drop-oldest",
+        callback: Callable[[Event], object] | None = None,
+    ) -> Subscription:
+        """Events of these topics from now on; ``await`` its ``ready()`` to know that it holds.
+
+        In a pattern ``*`` stands for one segment, and a last ``**`` for the rest. Of subscribers
+        with the same ``group``, each event goes to one. Iterate over the result, or give a
+        ``callback``, a plain function that is called with each event.
+
+        At most ``queue_size`` events wait for the program. What gives way then is the ``policy``:
+        ``drop-oldest``, ``drop-newest`` (both counted in ``dropped``), ``block`` (the node keeps
+        as many, and publishers of acknowledged events wait) or ``disconnect`` (the subscription
+        ends with an error).
         """
         if not topics:
             raise UsageError("a subscription needs a topic", "name at least one")
-        wanted = tuple(dict.fromkeys(_checked(check_topic, topic) for topic in topics))
-        subscription = Subscription(wanted, queue_size, self._unsubscribe)
-        new = tuple(topic for topic in wanted if topic not in self._subscriptions)
-        for topic in wanted:
-            self._subscriptions.setdefault(topic, []).append(subscription)
-        if new:
-            self._connection.send_now(wire.Subscribe(new))
-        return subscription
+        if policy not in POLICIES:
+            raise UsageError(f"{policy!r} is no policy", f"choose one of {', '.join(POLICIES)}")
+        if not 1 <= queue_size <= MAX_QUEUE:
+            raise UsageError(f"queue_size is {queue_size}", f"choose 1 to {MAX_QUEUE}")
+        check_callback(callback)
+        wanted = tuple(dict.fromkeys(_checked(check_pattern, topic) for topic in topics))
+        terms = Terms(queue_size, POLICIES[policy], _checked(check_group, group))
+        made = Subscription(self._watching, wanted, queue_size, terms.policy, callback)
+        if self._line.is_over:
+            raise self._line.gone()
+        self._watching.add(made, terms)
+        return made
+
+    async def trace(self, topic: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> list[dict[str, Any]]:
+        """The way that an event of ``topic`` takes to every node with subscribers of it now.
+
+        For each: ``node``, and the ``hops`` to it, each with ``node`` and ``at_us``, microseconds
+        since the epoch by the clock of that node. Nothing is delivered.
+        """
+        self._check_topic(topic)
+        options = Options(topic, timeout_s=_checked_time(timeout_s), is_trace=True)
+        return _listed("a trace", await self._publisher.answer(options, encode_value(None)))
+
+    # Calls.
 
     async def call(
-        self, method: str, value: Value = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        method: str,
+        value: Value = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        choice: str = "nearest",
     ) -> Value:
         """The result of ``method`` from a program that registered it, anywhere in the realm.
 
-        Raises ``CallFailed`` (``NO_PROVIDER``, ``DEADLINE_EXCEEDED``, ``HANDLER_FAILED``, ...),
+        Of several that did, ``choice`` takes one: ``nearest``, ``round-robin``, ``random`` or
+        ``least-pending``. Cancel the task to cancel the call. Raises ``CallFailed``
+        (``NO_PROVIDER``, ``DEADLINE_EXCEEDED``, ``HANDLER_FAILED``, ``OVERLOADED``, ...),
         ``UsageError`` for a value that cannot be sent, ``NodeUnreachable``.
         """
-        payload = encode_value(value)
-        deadline_ms = max(1, round(timeout_s * 1000))
-        answer = await self._connection.request(
-            lambda n: wire.RpcCall(n, method, deadline_ms, b"", payload), timeout_s + _GRACE_S
-        )
-        return decode_value(answer)
+        return await self._calls.call(method, value, timeout_s, choice)
 
-    def register(self, method: str, handler: Handler) -> Registration:
+    def stream(
+        self,
+        method: str,
+        value: Value = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        choice: str = "nearest",
+    ) -> AsyncIterator[Value]:
+        """The results of ``method``, one after the other, as its handler yields them.
+
+        ``timeout_s`` is for all of them together. A handler goes on no faster than its results are
+        taken; leave the loop to cancel it. Raises as ``call``.
+        """
+        return self._calls.stream(method, value, timeout_s, choice)
+
+    async def cast(
+        self,
+        method: str,
+        value: Value = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        choice: str = "nearest",
+    ) -> None:
+        """Call ``method`` and want to know nothing of it, not even whether anybody answers it."""
+        await self._calls.cast(method, value, timeout_s, choice)
+
+    def register(
+        self, method: str, handler: Handler, concurrency: int = MAX_RUNNING
+    ) -> Registration:
         """Answer calls of ``method``: ``await`` this, or use it in ``async with``.
 
         ``handler`` takes the value and returns the result; it may be a coroutine function, and
-        must be one if it waits for anything. What it raises, the caller gets as
-        ``HANDLER_FAILED``. ``caller()`` tells it who calls.
+        must be one if it waits for anything. As an asynchronous generator it answers with a
+        stream. At most ``concurrency`` calls run at once; more are refused as ``OVERLOADED``. What
+        it raises, the caller gets as ``HANDLER_FAILED``. ``caller()`` tells it who calls, and
+        ``remaining()`` how long the result is waited for.
         """
-
-        _checked(check_method, method)
+        self._check_method(method, concurrency)
 
         async def begin() -> None:
-            self._provider.add(method, handler)
+            self._provider.add(method, handler, concurrency)
             # Messages keep their order, so an answered ping means: the node knows the method.
             await self.ping()
 
         return Registration(method, begin, lambda: self._provider.remove(method))
+
+    def rpc(self, method: str, concurrency: int = MAX_RUNNING) -> Callable[[_H], _H]:
+        """A decorator: answer calls of ``method`` by the function below, as ``register`` does."""
+        self._check_method(method, concurrency)
+
+        def decorate(handler: _H) -> _H:
+            self._provider.add(method, handler, concurrency)
+            return handler
+
+        return decorate
+
+    # The node.
 
     async def ping(self) -> Value:
         """An answer from the node itself."""
@@ -116,8 +281,7 @@ class Mesh:
 
     async def members(self) -> list[dict[str, Any]]:
         """Every member of the realm that the node knows, with its health."""
-        answer = await self.call("macula.members")
-        return _listed("macula.members", answer)
+        return _listed("macula.members", await self.call("macula.members"))
 
     async def topology(self) -> dict[str, Any]:
         """Who is linked with the node, and how."""
@@ -161,15 +325,50 @@ class Mesh:
 
     async def wait_lost(self) -> NodeUnreachable:
         """Wait until the node is gone; return why, as what waits elsewhere raises it."""
-        return await self._connection.wait_lost()
+        return await self._line.wait_lost()
 
     async def close(self) -> None:
         """End the connection; subscriptions end, calls under way are given up."""
-        every = [one for many in self._subscriptions.values() for one in many]
-        for subscription in every:
-            subscription.close()
+        if self._line.is_open:
+            self._publisher.flush()
+        self._watching.close()
         await self._provider.close()
-        await self._connection.close()
+        await self._line.close()
+
+    # What the line tells, see ``maculaos.client.line.User``.
+
+    def take(self, message: wire.Message) -> None:
+        """See ``User.take``; what this client does not know is ignored."""
+        hear = self._hear.get(type(message))
+        if hear is not None:
+            hear(message)
+
+    def room(self) -> None:
+        """See ``User.room``."""
+        self._publisher.flush()
+
+    def up(self, ack: wire.HandshakeAck) -> None:
+        """See ``User.up``: subscribe and register first, so that nothing is missed."""
+        self.realm, self.node_id, self.node_name = ack.realm, ack.node_id.hex(), ack.name
+        self._watching.up()
+        self._provider.up()
+        self._publisher.up()
+
+    def down(self, why: NodeUnreachable) -> None:
+        """See ``User.down``."""
+        del why  # each who waits gets an error of its own
+        is_over = self._line.is_over
+        keeps = (lambda _waiting: False) if is_over else Publisher.keeps
+        self._requests.fail(self._line.gone, keeps)
+        self._provider.cancel_all()
+        if is_over:
+            self._publisher.over()
+            self._watching.over(self._line.gone)
+            self._requests.close()
+
+    def _take_error(self, error: wire.RpcError) -> None:
+        if not self._requests.take_error(error):
+            self._watching.take_error(error)
 
     async def _facts(
         self, method: str, value: Value = None, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -179,93 +378,18 @@ class Mesh:
             raise RemoteProtocolError(f"{method}: the node answered something else than a mapping")
         return answer
 
-    def _take(self, message: wire.Message) -> None:
-        if isinstance(message, wire.Event):
-            self._hear(message)
-        elif isinstance(message, wire.RpcCall):
-            self._provider.take(message)
+    def _check_topic(self, topic: str) -> None:
+        if topic not in self._topics:
+            _checked(check_topic, topic)
+            if len(self._topics) >= _KNOWN_TOPICS:
+                self._topics.clear()
+            self._topics[topic] = None
 
-    def _hear(self, message: wire.Event) -> None:
-        try:
-            payload = decode_value(message.payload)
-        except RemoteProtocolError:
-            # A publisher somewhere sent what is no value. Its fault is not the node's.
-            self.events_refused += 1
-            return
-        heard = Event(message.topic, message.publisher.hex(), payload)
-        for subscription in self._subscriptions.get(message.topic, ()):
-            subscription.put(heard)
-
-    def _lose(self, why: NodeUnreachable) -> None:
-        for many in self._subscriptions.values():
-            for subscription in many:
-                subscription.fail(why)
-
-    def _unsubscribe(self, subscription: Subscription) -> None:
-        unwanted: list[str] = []
-        for topic in subscription.topics:
-            self._subscriptions[topic].remove(subscription)
-            if not self._subscriptions[topic]:
-                del self._subscriptions[topic]
-                unwanted.append(topic)
-        if unwanted:
-            with suppress(NodeUnreachable):
-                self._connection.send_now(wire.Unsubscribe(tuple(unwanted)))
-
-
-class _Connecting:
-    """What ``connect`` returns: can be awaited, or used in ``async with``."""
-
-    def __init__(self, begin: Callable[[], Any]) -> None:
-        self._begin = begin
-        self._mesh: Mesh | None = None
-
-    def __await__(self) -> Generator[Any, None, Mesh]:
-        mesh: Mesh = yield from self._begin().__await__()
-        return mesh
-
-    async def __aenter__(self) -> Mesh:
-        self._mesh = await self
-        return self._mesh
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._mesh is not None:
-            await self._mesh.close()
-
-
-def connect(
-    socket_path: Path | str | None = None, *, name: str = "", patience_s: float = 0.0
-) -> _Connecting:
-    """Connect to the node whose control socket is ``socket_path`` (else: ``MACULA_SOCKET``).
-
-    ``name`` tells the node's log who this is; for ``patience_s`` seconds, a node that does not
-    answer yet is tried again. Await the result, or use it in ``async with``;
-    that raises ``NodeUnreachable`` if no node answers, ``UsageError`` if no socket is named.
-    """
-    path = socket_path or os.environ.get(SOCKET_VARIABLE)
-    if not path:
-        raise UsageError("no node is named", f"give its socket, or set {SOCKET_VARIABLE}")
-
-    async def begin() -> Mesh:
-        software = f"maculaos/{__version__}"
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience_s
-        while True:
-            try:
-                connection, ack = await Connection.open(path, name or "program", software)
-            except NodeUnreachable:
-                if loop.time() + _RETRY_S > deadline:
-                    raise
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return Mesh(connection, ack)
-
-    return _Connecting(begin)
+    @staticmethod
+    def _check_method(method: str, concurrency: int) -> None:
+        _checked(check_method, method)
+        if concurrency < 1:
+            raise UsageError(f"concurrency is {concurrency}", "allow at least one call")
 
 
 def _checked(check: Callable[[str], str], text: str) -> str:
@@ -276,7 +400,20 @@ def _checked(check: Callable[[str], str], text: str) -> str:
         raise UsageError(str(error)) from error
 
 
-def _listed(method: str, answer: Value) -> list[dict[str, Any]]:
+def _checked_time(timeout_s: float) -> float:
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise UsageError(f"timeout_s is {timeout_s:g}", f"choose up to {MAX_TIMEOUT_S:g}")
+    return timeout_s
+
+
+def _confirmed(said: Any) -> int:
+    """How many nodes confirmed a publication, from what the node says of it."""
+    if isinstance(said, list) and len(said) > 1 and isinstance(said[1], int):
+        return said[1]
+    return 0
+
+
+def _listed(what: str, answer: Value) -> list[dict[str, Any]]:
     if isinstance(answer, list) and all(isinstance(item, dict) for item in answer):
         return [item for item in answer if isinstance(item, dict)]
-    raise RemoteProtocolError(f"{method}: the node answered something else than a list")
+    raise RemoteProtocolError(f"{what}: the node answered something else than a list")

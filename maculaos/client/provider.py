@@ -1,98 +1,230 @@
-"""What a program answers: handlers of methods, run a bounded number at a time."""
+"""What a program answers: handlers of methods, each run a bounded number of times at once.
+
+A handler is a function, a coroutine function, or an asynchronous generator function, whose results
+go out one by one as far as the caller takes them. A call that is cancelled or late is cancelled
+here, too. Handlers that ran when the node went are cancelled: nobody waits for them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from maculaos.client.connection import NodeUnreachable
 from maculaos.errors import MaculaError
 from maculaos.wire.messages import RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
-from maculaos.wire.registry import RpcErrorCode
+from maculaos.wire.registry import Answering, RpcErrorCode
 from maculaos.wire.values import Value, decode_value, encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
     from types import TracebackType
     from typing import Self
 
-    from maculaos.client.connection import Connection
+    from maculaos.client.line import Line
 
 
-Handler: TypeAlias = "Callable[[Value], Value | Awaitable[Value]]"
+Handler: TypeAlias = "Callable[[Any], Value | Awaitable[Value] | AsyncIterator[Value]]"
 
 MAX_RUNNING: Final = 64
 MAX_DETAIL: Final = 1000
+# Of a stream, which is handed on one result after the other.
+_MORE: Final = True
+_NOTHING: Final = encode_value(None)
 
-_caller: ContextVar[str] = ContextVar("macula_caller", default="")
+_current: ContextVar[Running | None] = ContextVar("macula_call", default=None)
 
 
 def caller() -> str:
     """Inside of a handler: the id, in hex, of the node that calls; empty elsewhere."""
-    return _caller.get()
+    running = _current.get()
+    return "" if running is None else running.call.caller.hex()
+
+
+def remaining() -> float:
+    """Inside of a handler: the seconds that are left until nobody waits for the result any more.
+
+    Infinite elsewhere.
+    """
+    running = _current.get()
+    if running is None:
+        return float("inf")
+    return max(0.0, running.deadline - running.time())
+
+
+class Method:
+    """One method that is answered here, and how many calls of it run."""
+
+    __slots__ = ("concurrency", "handler", "name", "running")
+
+    def __init__(self, name: str, handler: Handler, concurrency: int) -> None:
+        self.name = name
+        self.handler = handler
+        self.concurrency = concurrency
+        self.running = 0
+
+
+class Running:
+    """A call that a handler is busy with."""
+
+    __slots__ = ("call", "credit", "deadline", "is_late", "method", "room", "task", "time", "timer")
+
+    def __init__(self, call: RpcCall, method: Method, time: Callable[[], float]) -> None:
+        self.call = call
+        self.method = method
+        # The clock of the loop, for handlers in other threads as well.
+        self.time = time
+        self.deadline = time() + call.deadline_ms / 1000
+        # Of a stream: so many results more may be sent.
+        self.credit = call.credit
+        self.room = asyncio.Event()
+        self.is_late = False
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def expire(self) -> None:
+        """The time of the call is over."""
+        self.is_late = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def grant(self, credit: int) -> None:
+        """The caller takes so many results more."""
+        self.credit += max(0, credit)
+        self.room.set()
 
 
 class Provider:
-    """The handlers of one connection and the calls they are busy with."""
+    """The handlers of one program and the calls they are busy with."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._handlers: dict[str, Handler] = {}
-        self._running: set[asyncio.Task[None]] = set()
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._loop = asyncio.get_running_loop()
+        self._methods: dict[str, Method] = {}
+        self._running: dict[int, Running] = {}
 
-    def add(self, method: str, handler: Handler) -> None:
-        """Answer calls of ``method`` with ``handler``; raises ``NodeUnreachable``."""
-        self._handlers[method] = handler
-        self._connection.send_now(RpcRegister((method,)))
+    def add(self, name: str, handler: Handler, concurrency: int) -> None:
+        """Answer calls of ``name`` with ``handler``, at most so many at once."""
+        self._methods[name] = Method(name, handler, concurrency)
+        self._line.say(RpcRegister((name,), concurrency))
 
-    def remove(self, method: str) -> None:
-        """Answer calls of ``method`` no more; calls under way go on."""
-        if self._handlers.pop(method, None) is not None:
-            self._send(RpcUnregister((method,)))
+    def remove(self, name: str) -> None:
+        """Answer calls of ``name`` no more; calls under way go on."""
+        if self._methods.pop(name, None) is not None:
+            self._line.say(RpcUnregister((name,)))
+
+    def up(self) -> None:
+        """A node is there that knows of no method yet."""
+        for method in self._methods.values():
+            self._line.say(RpcRegister((method.name,), method.concurrency))
 
     def take(self, call: RpcCall) -> None:
         """Begin to answer ``call``, or refuse it at once."""
-        handler = self._handlers.get(call.method)
-        if handler is None:
+        method = self._methods.get(call.method)
+        if method is None:
             self._refuse(call, RpcErrorCode.NO_PROVIDER, f"{call.method} is not answered here")
-        elif len(self._running) >= MAX_RUNNING:
-            self._refuse(call, RpcErrorCode.OVERLOADED, f"{MAX_RUNNING} calls are under way")
+        elif method.running >= method.concurrency:
+            detail = f"{method.running} calls of {call.method} are under way"
+            self._refuse(call, RpcErrorCode.OVERLOADED, detail)
         else:
-            task = asyncio.create_task(self._answer(call, handler))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._begin(Running(call, method, self._loop.time))
+
+    def cancel(self, number: int) -> None:
+        """The caller does not want the result any more."""
+        running = self._running.get(number)
+        if running is not None and running.task is not None:
+            running.task.cancel()
+
+    def grant(self, number: int, credit: int) -> None:
+        """The caller of a stream takes so many results more."""
+        running = self._running.get(number)
+        if running is not None:
+            running.grant(credit)
 
     async def close(self) -> None:
         """Give up the calls that are under way."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        tasks = [each.task for each in self._running.values() if each.task is not None]
+        self.cancel_all()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer(self, call: RpcCall, handler: Handler) -> None:
-        _caller.set(call.caller.hex())
+    def cancel_all(self) -> None:
+        """Nobody waits for any result any more."""
+        for number in tuple(self._running):
+            self.cancel(number)
+
+    def _begin(self, running: Running) -> None:
+        """Call the handler; what it returns at once is answered at once, and costs no task."""
+        before = _current.set(running)
         try:
-            async with asyncio.timeout(call.deadline_ms / 1000):
-                result = handler(decode_value(call.payload))
-                value = await result if inspect.isawaitable(result) else result
-            answer: RpcResult | RpcError = RpcResult(call.call, encode_value(value))
-        except TimeoutError:
-            answer = _error(call, RpcErrorCode.DEADLINE_EXCEEDED, "the handler took too long")
+            result: Any = running.method.handler(decode_value(running.call.payload))
+            is_at_once = not (inspect.isawaitable(result) or hasattr(result, "__aiter__"))
+            if is_at_once and running.call.answering == Answering.ONE:
+                self._line.say(RpcResult(running.call.call, encode_value(result)))
+            else:
+                self._follow(running, result)
         except Exception as error:  # noqa: BLE001  # whatever a handler raises goes to its caller
-            said = str(error) if isinstance(error, MaculaError) else _described(error)
-            answer = _error(call, RpcErrorCode.HANDLER_FAILED, said)
-        self._send(answer)
+            self._fail(running.call, error)
+        finally:
+            _current.reset(before)
+
+    def _follow(self, running: Running, result: Any) -> None:
+        number = running.call.call
+        self._running[number] = running
+        running.method.running += 1
+        running.task = self._loop.create_task(self._answer(running, result))
+        running.timer = self._loop.call_at(running.deadline, running.expire)
+        running.task.add_done_callback(lambda _: self._ended(number, running))
+
+    def _ended(self, number: int, running: Running) -> None:
+        running.method.running -= 1
+        if running.timer is not None:
+            running.timer.cancel()
+        if self._running.get(number) is running:
+            del self._running[number]
+
+    async def _answer(self, running: Running, result: Any) -> None:
+        call = running.call
+        try:
+            if call.answering == Answering.STREAM:
+                await self._stream(running, result)
+                self._line.say(RpcResult(call.call, _NOTHING))
+                return
+            value = await _one(result)
+            if call.answering == Answering.ONE:
+                self._line.say(RpcResult(call.call, encode_value(value)))
+        except asyncio.CancelledError:
+            if not running.is_late:
+                raise
+            late = RpcErrorCode.DEADLINE_EXCEEDED
+            self._refuse(call, late, "the handler took too long")
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises goes to its caller
+            self._fail(call, error)
+
+    async def _stream(self, running: Running, result: Any) -> None:
+        number = running.call.call
+        if not hasattr(result, "__aiter__"):
+            self._line.say(RpcResult(number, encode_value(await _one(result)), _MORE))
+            return
+        try:
+            async for value in result:
+                payload = encode_value(value)
+                while running.credit <= 0:
+                    running.room.clear()
+                    await running.room.wait()
+                running.credit -= 1
+                self._line.say(RpcResult(number, payload, _MORE))
+        finally:
+            if inspect.isasyncgen(result):
+                await result.aclose()
+
+    def _fail(self, call: RpcCall, error: Exception) -> None:
+        said = str(error) if isinstance(error, MaculaError) else _described(error)
+        self._refuse(call, RpcErrorCode.HANDLER_FAILED, said)
 
     def _refuse(self, call: RpcCall, code: RpcErrorCode, detail: str) -> None:
-        self._send(_error(call, code, detail))
-
-    def _send(self, message: RpcResult | RpcError | RpcUnregister) -> None:
-        # If the node is gone, so is whoever waited for this.
-        with suppress(NodeUnreachable):
-            self._connection.send_now(message)
+        if call.answering != Answering.NONE:
+            self._line.say(RpcError(call.call, code, detail[:MAX_DETAIL]))
 
 
 class Registration:
@@ -123,8 +255,13 @@ class Registration:
         self.close()
 
 
-def _error(call: RpcCall, code: RpcErrorCode, detail: str) -> RpcError:
-    return RpcError(call.call, code, detail[:MAX_DETAIL])
+async def _one(result: Any) -> Any:
+    """What a handler came to, if that is one value."""
+    if hasattr(result, "__aiter__"):
+        if inspect.isasyncgen(result):
+            await result.aclose()
+        raise MaculaError("the method answers with a stream; call it by mesh.stream()")
+    return await result if inspect.isawaitable(result) else result
 
 
 def _described(error: Exception) -> str:

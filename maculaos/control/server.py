@@ -17,10 +17,8 @@ from maculaos.wire.frames import MAX_PAYLOAD_SIZE, FrameError, FrameReader
 from maculaos.wire.messages import (
     Close,
     Error,
-    Event,
     Handshake,
     HandshakeAck,
-    Publish,
     RpcCall,
     RpcCancel,
     RpcCredit,
@@ -28,8 +26,6 @@ from maculaos.wire.messages import (
     RpcRegister,
     RpcResult,
     RpcUnregister,
-    Subscribe,
-    Unsubscribe,
     decode_message,
     encode_message,
 )
@@ -46,7 +42,7 @@ if TYPE_CHECKING:
     from maculaos.wire.frames import Frame
     from maculaos.wire.messages import Message
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 HANDSHAKE_DEADLINE_S: Final = 5.0
 # A greeting is small; nobody may make us hold more before it.
 MAX_GREETING_SIZE: Final = 16 * 1024
@@ -54,7 +50,7 @@ MAX_GREETING_SIZE: Final = 16 * 1024
 FLUSH_DEADLINE_S: Final = 1.0
 # What a client may say; everything else belongs on links between nodes.
 _FROM_CLIENTS: Final = frozenset({
-    Post, Watch, Unwatch, Taken, Publish, Subscribe, Unsubscribe,
+    Post, Watch, Unwatch, Taken,
     RpcCall, RpcResult, RpcError, RpcRegister, RpcUnregister, RpcCancel, RpcCredit,
 })  # fmt: skip
 
@@ -335,6 +331,6 @@ class _Client(asyncio.Protocol):
 
 def _droppable(message: Message) -> int:
     """How many events in ``message`` may be lost: those that nobody waits to have confirmed."""
-    if isinstance(message, Delivery):
-        return 0 if message.number else len(message.payloads)
-    return int(isinstance(message, Event))
+    if isinstance(message, Delivery) and not message.number:
+        return len(message.payloads)
+    return 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from maculaos.loadtest.latencies import Latencies
     from maculaos.loadtest.outcome import Outcome
-    from maculaos.loadtest.timeline import Second
+    from maculaos.loadtest.timeline import Slot
 
 # So many bars for each power of ten of the distribution.
 _BARS_PER_DECADE: Final = 12
@@ -34,23 +34,28 @@ def charts_of(outcome: Outcome) -> list[str]:
 
 
 def throughput(outcome: Outcome) -> str:
-    """Published and delivered in each second."""
-    rows = outcome.seconds
-    highest = max((max(each.published, each.delivered.count) for each in rows), default=1)
-    plot = Plot("Throughput", _time(rows), Axis(linear(highest), "events per second"))
+    """Published and delivered per second, over time."""
+    delivered = _series(outcome, lambda each: each.delivered.count)
+    published = _series(outcome, lambda each: each.published)
+    refused = _series(outcome, lambda each: each.refused)
+    highest = max((rate for _, rate in (*delivered, *published)), default=1.0)
+    plot = Plot("Throughput", _time(outcome), Axis(linear(highest), "events per second"))
     _shade(plot, outcome)
-    plot.line(_series(rows, lambda each: each.delivered.count), "delivered", "c2", is_area=True)
-    plot.line(_series(rows, lambda each: each.published), "published", "c1")
-    if any(each.refused for each in rows):
-        plot.line(_series(rows, lambda each: each.refused), "refused", "c3")
+    plot.line(delivered, "delivered", "c2", is_area=True)
+    plot.line(published, "published", "c1")
+    if any(rate for _, rate in refused):
+        plot.line(refused, "refused", "c3")
     return plot.svg()
 
 
 def latency_over_time(outcome: Outcome) -> str:
-    """Percentiles of what was delivered in each second."""
-    rows = [(number, each.delivered) for number, each in enumerate(outcome.seconds)]
-    came = [(number, each) for number, each in rows if each.count]
-    plot = Plot("Latency over time", _time(outcome.seconds), _milliseconds(outcome.latencies))
+    """Percentiles of what was delivered in each part of the run."""
+    came = [
+        ((number + 0.5) * outcome.slot_s, each.delivered)
+        for number, each in enumerate(outcome.slots)
+        if each.delivered.count
+    ]
+    plot = Plot("Latency over time", _time(outcome), _milliseconds(outcome.latencies))
     _shade(plot, outcome)
     measures: tuple[tuple[str, str, Callable[[Latencies], int]], ...] = (
         ("max", "c3", lambda each: each.highest_us),
@@ -58,7 +63,7 @@ def latency_over_time(outcome: Outcome) -> str:
         ("p50", "c2", lambda each: each.percentile_us(0.5)),
     )
     for name, colour, measure in measures:
-        plot.line([(number + 0.5, measure(each) / 1000) for number, each in came], name, colour)
+        plot.line([(at_s, measure(each) / 1000) for at_s, each in came], name, colour)
     return plot.svg()
 
 
@@ -118,25 +123,31 @@ def losses(outcome: Outcome) -> str:
     return plot.svg()
 
 
-def _time(rows: tuple[Second, ...]) -> Axis:
-    return Axis(Scale(0.0, float(max(1, len(rows)))), "seconds since the start")
+def _time(outcome: Outcome) -> Axis:
+    return Axis(Scale(0.0, max(1.0, _end_s(outcome))), "seconds since the start")
+
+
+def _end_s(outcome: Outcome) -> float:
+    """Where the axis of time ends; nothing is drawn after it."""
+    return max(outcome.scenario.duration_s, len(outcome.slots) * outcome.slot_s)
 
 
 def _milliseconds(total: Latencies) -> Axis:
     return Axis(logarithmic(total.lowest_us / 1000 or 0.001, total.highest_us / 1000), "ms")
 
 
-def _series(
-    rows: tuple[Second, ...], measure: Callable[[Second], float]
-) -> list[tuple[float, float]]:
-    return [(number + 0.5, measure(each)) for number, each in enumerate(rows)]
+def _series(outcome: Outcome, count: Callable[[Slot], int]) -> list[tuple[float, float]]:
+    """What was counted, per second, in the middle of each part."""
+    slot_s = outcome.slot_s
+    return [
+        ((number + 0.5) * slot_s, count(each) / slot_s) for number, each in enumerate(outcome.slots)
+    ]
 
 
 def _shade(plot: Plot, outcome: Outcome) -> None:
     for fault in outcome.scenario.faults:
-        plot.band(
-            fault.at_s, min(fault.until_s, len(outcome.seconds)), f"{fault.kind} {fault.node}"
-        )
+        until_s = min(fault.until_s, _end_s(outcome))
+        plot.band(fault.at_s, until_s, f"{fault.kind.value} {fault.node}")
 
 
 def _rank(share: float) -> float:

@@ -6,6 +6,7 @@ knows: it neither sends nor listens.
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass
 from enum import IntEnum
@@ -37,6 +38,8 @@ class Loss:
     subscriber: int
     sequence: int
     due_s: float
+    # The subscriber was away then: it had no connection, or nothing had come to it since.
+    is_away: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Counts:
     expected: int
     delivered: int
     lost: int
+    # Of those, as many were lost while the subscriber was away.
+    away: int
     # Deliveries beyond the first one.
     duplicates: int
     # First deliveries behind a later event of the same publisher.
@@ -67,6 +72,8 @@ class Checker:
         self._due = [array("d") for _ in listens]
         self._came = {(p, s): bytearray() for p, those in enumerate(listens) for s in those}
         self._last: dict[tuple[int, int], int] = {}
+        # When the subscriber of a pair was away: from, and up to the first event that came again.
+        self._absences: dict[tuple[int, int], list[tuple[float, float]]] = {}
         self.published = 0
         self.delivered = 0
         self.duplicates = 0
@@ -84,6 +91,14 @@ class Checker:
     def settle(self, publisher: int, sequence: int, fate: Fate) -> None:
         """What became of that event."""
         self._fates[publisher][sequence] = fate
+
+    def leave(self, subscriber: int, at_s: float) -> None:
+        """That subscriber has lost its connection; it is back with the first event that comes."""
+        for pair in self._came:
+            if pair[1] == subscriber:
+                absences = self._absences.setdefault(pair, [])
+                if not absences or absences[-1][1] < math.inf:
+                    absences.append((at_s, math.inf))
 
     def take(self, subscriber: int, publisher: int, sequence: int) -> bool:
         """An event came; whether it came for the first time."""
@@ -104,13 +119,17 @@ class Checker:
             self.disordered += 1
         else:
             self._last[pair] = sequence
+        if pair in self._absences:
+            self._return(pair, self._due[publisher][sequence])
         return True
 
     def losses(self) -> Iterator[Loss]:
         """Every event that was taken and never came, by publisher, subscriber and number."""
         for publisher, subscriber, sequence in self._missing(Fate.TAKEN):
             due_s = self._due[publisher][sequence]
-            yield Loss(publisher, subscriber, sequence, due_s)
+            absences = self._absences.get((publisher, subscriber), ())
+            is_away = any(since <= due_s < until for since, until in absences)
+            yield Loss(publisher, subscriber, sequence, due_s, is_away)
 
     def is_complete(self) -> bool:
         """Whether everything that was published came to everyone, refused or not."""
@@ -122,18 +141,29 @@ class Checker:
         """How it stands; events whose fate is open count as refused."""
         taken = [fates.count(Fate.TAKEN) for fates in self._fates]
         expected = sum(n * len(those) for n, those in zip(taken, self._listens, strict=True))
-        lost = sum(1 for _ in self.losses())
+        lost = away = 0
+        for loss in self.losses():
+            lost += 1
+            away += loss.is_away
         return Counts(
             published=self.published,
             refused=self.published - sum(taken),
             expected=expected,
             delivered=self.delivered,
             lost=lost,
+            away=away,
             duplicates=self.duplicates,
             disordered=self.disordered,
             refused_yet_delivered=self.delivered - (expected - lost),
             foreign=self.foreign,
         )
+
+    def _return(self, pair: tuple[int, int], due_s: float) -> None:
+        """An event came that was due then; an old one, sent again, ends no absence."""
+        absences = self._absences[pair]
+        since, until = absences[-1]
+        if due_s >= since and until == math.inf:
+            absences[-1] = (since, due_s)
 
     def _missing(self, fate: Fate) -> Iterator[tuple[int, int, int]]:
         for (publisher, subscriber), came in self._came.items():

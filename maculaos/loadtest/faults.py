@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from maculaos.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _FORM: Final = re.compile(
     r"(?P<kind>kill|pause|loss):(?P<node>[a-z0-9-]+)(:(?P<percent>\d+(\.\d+)?)%)?"
@@ -69,14 +69,15 @@ def read_fault(text: str) -> Fault:
     return Fault(kind, found["node"], float(found["at"]), for_s, share)
 
 
-def blamed(faults: Iterable[Fault], at_s: float, grace_s: float) -> Fault | None:
+def blamed(
+    faults: Iterable[Fault], at_s: float, grace_s: float, nodes: Collection[str] = ()
+) -> Fault | None:
     """The fault that what happened at ``at_s`` is put down to; None if there is none.
 
-    Of all that had begun and were not over for longer than ``grace_s``, the one that began last.
-    An event is held up by a fault that begins while it is on its way, too, so each begins
-    ``grace_s`` early if no other one is there.
+    Those count that had begun and were not over for longer than ``grace_s``, and those that began
+    at most as long afterwards: an event may have been on its way still. A fault of one of ``nodes``
+    comes before others, then one that had begun, then the one that began last.
     """
-    every = sorted(faults, key=lambda fault: fault.at_s)
-    begun = [one for one in every if one.at_s <= at_s <= one.until_s + grace_s]
-    ahead = [one for one in every if at_s < one.at_s <= at_s + grace_s]
-    return begun[-1] if begun else ahead[0] if ahead else None
+    near = [one for one in faults if one.at_s - grace_s <= at_s <= one.until_s + grace_s]
+    rank = {one: (one.node in nodes, one.at_s <= at_s, one.at_s) for one in near}
+    return max(near, key=rank.__getitem__, default=None)

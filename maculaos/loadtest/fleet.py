@@ -21,7 +21,7 @@ from maculaos.client import NodeUnreachable, connect
 from maculaos.errors import UsageError
 from maculaos.host.entropy import SystemEntropy
 from maculaos.host.programs import Launch, Program, start_at_gate
-from maculaos.loadtest.lossy import Fronts
+from maculaos.loadtest.lossy import Proxies
 from maculaos.security.authority import Request, create_realm, identity_files, issue
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Fleet:
         self._scenario = scenario
         self._names = scenario.names
         self._clock = clock
-        self._fronts: Fronts | None = None
+        self._proxies: Proxies | None = None
         self._running: dict[str, Program] = {}
         # Whoever holds the writing end lives; when it is gone, the nodes end by themselves.
         self._alive, self._life = os.pipe()
@@ -65,8 +65,8 @@ class Fleet:
         ports = dialled = dict(zip(self._names, _free_ports(len(self._names)), strict=True))
         if self._scenario.has_loss:
             rng = random.Random(self._scenario.seed)  # noqa: S311  # a seed replays the losses
-            self._fronts = Fronts(ports, rng)
-            dialled = self._fronts.ports
+            self._proxies = Proxies(ports, rng)
+            dialled = self._proxies.ports
         for name in self._names:
             issue(authority, identities, Request(name=name, days=2), now=now, entropy=entropy)
             text = self._configuration(name, ports[name], dialled)
@@ -112,8 +112,8 @@ class Fleet:
 
     def lose(self, node: str, share: float) -> None:
         """See ``Site``."""
-        if self._fronts is not None:
-            self._fronts.lose(node, share)
+        if self._proxies is not None:
+            self._proxies.lose(node, share)
 
     async def close(self) -> None:
         """End every node, by force: nobody is left who could miss it."""
@@ -124,8 +124,8 @@ class Fleet:
         for program in self._running.values():
             await self._ended(program)
         self._running.clear()
-        if self._fronts is not None:
-            self._fronts.close()
+        if self._proxies is not None:
+            self._proxies.close()
 
     def _launch(self, name: str) -> None:
         log = os.open(self._folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from maculaos.loadtest import stamps
 from maculaos.loadtest.checker import Checker, Fate
@@ -16,9 +16,6 @@ from maculaos.loadtest.timeline import Timeline
 
 if TYPE_CHECKING:
     from maculaos.loadtest.scenario import Scenario
-
-# Room for what comes after the last event was published.
-_AFTERWARDS_S: Final = 120
 
 
 class Load:
@@ -29,7 +26,7 @@ class Load:
         self.run = run
         self.listens = scenario.listens()
         self.checker = Checker(self.listens)
-        self.timeline = Timeline(int(scenario.duration_s) + _AFTERWARDS_S)
+        self.timeline = Timeline(scenario.duration_s)
         # How much later than meant events went out: what the tester itself adds.
         self.lag = Latencies()
         self.connections_lost = 0
@@ -58,6 +55,11 @@ class Load:
         self.checker.settle(publisher, sequence, Fate.REFUSED)
         self.timeline.at(now_s).refused += 1
         self.errors[code] = self.errors.get(code, 0) + 1
+
+    def leave(self, subscriber: int, now_s: float) -> None:
+        """That subscriber has lost its connection."""
+        self.connections_lost += 1
+        self.checker.leave(subscriber, now_s)
 
     def take(self, subscriber: int, payload: object, now_s: float) -> None:
         """An event came to that subscriber."""

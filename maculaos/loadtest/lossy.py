@@ -1,8 +1,8 @@
 """Lossy paths: datagrams between nodes pass through here, and some are thrown away at random.
 
 It needs no right and no tool of the system, and so works everywhere. Each node is dialled at a
-front of its own, which hands datagrams on to the node and answers back; what one node sends to
-another one thus crosses one front, whoever dialled. Order is kept, nothing is delayed.
+proxy of its own, which hands datagrams on to the node and answers back; what one node sends to
+another one thus crosses one proxy, whoever dialled. Order is kept, nothing is delayed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _BUFFER: Final = 1 << 20
 Address = tuple[str, int]
 
 
-class Fronts:
-    """A front for each node; ``nodes`` are their names and the ports that they listen at."""
+class Proxies:
+    """A proxy for each node; ``nodes`` are their names and the ports that they listen at."""
 
     def __init__(self, nodes: Mapping[str, int], rng: random.Random) -> None:
         self._rng = rng
         self._shares = dict.fromkeys(nodes, 0.0)
         self._names = {port: name for name, port in nodes.items()}
-        self._fronts = {name: _Front(self, name, port) for name, port in nodes.items()}
+        self._proxies = {name: _Proxy(self, name, port) for name, port in nodes.items()}
         #: How many datagrams were thrown away.
         self.lost = 0
 
     @property
     def ports(self) -> dict[str, int]:
         """Where each node is dialled."""
-        return {name: front.port for name, front in self._fronts.items()}
+        return {name: proxy.port for name, proxy in self._proxies.items()}
 
     def lose(self, node: str, share: float) -> None:
         """Throw away that share (0 to 1) of what goes to and from ``node``."""
@@ -58,14 +58,14 @@ class Fronts:
 
     def close(self) -> None:
         """Carry nothing any more."""
-        for front in self._fronts.values():
-            front.close()
+        for proxy in self._proxies.values():
+            proxy.close()
 
 
-class _Front:
+class _Proxy:
     """Where one node is dialled; has a socket towards the node for each peer."""
 
-    def __init__(self, owner: Fronts, name: str, node_port: int) -> None:
+    def __init__(self, owner: Proxies, name: str, node_port: int) -> None:
         self._owner = owner
         self._name = name
         self._node: Address = (_HOST, node_port)

@@ -11,7 +11,7 @@ from maculaos.loadtest.checker import Counts
 from maculaos.loadtest.faults import blamed
 from maculaos.loadtest.latencies import Latencies
 from maculaos.loadtest.scenario import Scenario
-from maculaos.loadtest.timeline import Second
+from maculaos.loadtest.timeline import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,9 @@ class Outcome:
     latencies: Latencies
     # How much later than meant events went out.
     lag: Latencies
-    seconds: tuple[Second, ...]
+    # Parts of the run, one after the other, each so long in seconds.
+    slots: tuple[Slot, ...]
+    slot_s: float
     losses: Mapping[str, int]
     errors: Mapping[str, int]
     connections_lost: int
@@ -55,8 +57,8 @@ class Outcome:
 
     @property
     def keeps_its_word(self) -> bool:
-        """Whether everything that the mesh confirmed was delivered."""
-        return not (self.scenario.acknowledge and self.counts.lost)
+        """Whether what the mesh confirmed came to all who were there the whole time."""
+        return not (self.scenario.acknowledge and self.counts.lost > self.counts.away)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for machines."""
@@ -72,7 +74,8 @@ class Outcome:
             "losses": dict(self.losses),
             "errors": dict(self.errors),
             "connections_lost": self.connections_lost,
-            "seconds": [_row(each) for each in self.seconds],
+            "slot_s": self.slot_s,
+            "slots": [_row(each) for each in self.slots],
         }
 
 
@@ -83,8 +86,9 @@ def outcome_of(load: Load, published_for_s: float, delivered_for_s: float) -> Ou
         counts=load.checker.counts(),
         latencies=load.timeline.total(),
         lag=load.lag,
-        seconds=load.timeline.used(),
-        losses=attributed(load.checker.losses(), load.scenario.faults),
+        slots=load.timeline.slots,
+        slot_s=load.timeline.slot_s,
+        losses=attributed(load.checker.losses(), load.scenario),
         errors=dict(sorted(load.errors.items())),
         connections_lost=load.connections_lost,
         published_for_s=published_for_s,
@@ -92,22 +96,29 @@ def outcome_of(load: Load, published_for_s: float, delivered_for_s: float) -> Ou
     )
 
 
-def attributed(losses: Iterable[Loss], faults: Iterable[Fault]) -> dict[str, int]:
+def attributed(losses: Iterable[Loss], scenario: Scenario) -> dict[str, int]:
     """How many losses each fault is blamed for; every fault is named, in order of time."""
-    every = sorted(faults, key=lambda fault: fault.at_s)
-    counted = Counter(blamed(every, loss.due_s, GRACE_S) for loss in losses)
+    every = sorted(scenario.faults, key=lambda fault: fault.at_s)
+    counted: Counter[Fault | None] = Counter()
+    for loss in losses:
+        # Who was away missed it because of a fault of its own node.
+        places = [scenario.subscriber_place(loss.subscriber)]
+        if not loss.is_away:
+            places.append(scenario.publisher_place(loss.publisher))
+        nodes = [scenario.names[place] for place in places]
+        counted[blamed(every, loss.due_s, GRACE_S, nodes)] += 1
     named = {str(fault): counted[fault] for fault in every}
     return {**named, NOBODY: counted[None]}
 
 
-def _row(second: Second) -> dict[str, float]:
+def _row(slot: Slot) -> dict[str, float]:
     return {
-        "published": second.published,
-        "refused": second.refused,
-        "delivered": second.delivered.count,
-        "p50_ms": second.delivered.percentile_us(0.5) / 1000,
-        "p99_ms": second.delivered.percentile_us(0.99) / 1000,
-        "max_ms": second.delivered.highest_us / 1000,
+        "published": slot.published,
+        "refused": slot.refused,
+        "delivered": slot.delivered.count,
+        "p50_ms": slot.delivered.percentile_us(0.5) / 1000,
+        "p99_ms": slot.delivered.percentile_us(0.99) / 1000,
+        "max_ms": slot.delivered.highest_us / 1000,
     }
 
 

@@ -1,12 +1,14 @@
 """The programs of a load test: publishers that keep a schedule, and subscribers that take events.
 
-Each has a connection to its node of its own, as programs have. When the node goes they come back;
-what was due meanwhile is refused.
+Each has a connection to its node of its own, as programs have. When the node goes they wait for it
+to come back. What is due meanwhile is refused at once, unless it is to be acknowledged: then the
+client keeps it, and sends it again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from maculaos.client import CallFailed, NodeUnreachable, connect
@@ -17,18 +19,22 @@ if TYPE_CHECKING:
     import random
     from pathlib import Path
 
-    from maculaos.client import Mesh
+    from maculaos.client import Event, Mesh
     from maculaos.host.clock import Clock
     from maculaos.loadtest.load import Load
     from maculaos.loadtest.schedule import Schedule
 
 CONFIRM_TIMEOUT_S: Final = 30.0
-# Events of one publisher that wait to be confirmed; as many go out at once where nothing is timed.
+# Events of one publisher that wait to be confirmed.
 _WINDOW: Final = 1024
+# Events that go out at once where nothing is timed.
 _BURST: Final = 64
 _TRIAL_EVERY_S: Final = 0.02
-_RETRY_S: Final = 0.1
-_QUEUE: Final = 1_000_000
+# How often a publisher looks whether its node is still there.
+_LOOK_S: Final = 0.1
+# Events that the node may send ahead of a tester that is busy.
+_QUEUE: Final = 100_000
+_CONNECTED: Final = "connected"
 
 
 class Stage:
@@ -47,8 +53,8 @@ class Stage:
         self.begun.set()
 
     def now_s(self) -> float:
-        """Seconds since the run began."""
-        return self.clock.monotonic() - self._began_at
+        """Seconds since the run began; 0 before."""
+        return self.clock.monotonic() - self._began_at if self.begun.is_set() else 0.0
 
     def topic_of(self, number: int) -> str:
         """The topic of the program of that number."""
@@ -56,19 +62,23 @@ class Stage:
 
 
 async def subscribe(stage: Stage, number: int, socket: Path) -> None:
-    """Take events until cancelled."""
+    """Take events until cancelled; raises ``NodeUnreachable`` if there is no node to begin with."""
     load, now_s = stage.load, stage.now_s
-    while True:
-        try:
-            async with (
-                connect(socket, name=f"load-sub-{number}") as mesh,
-                mesh.subscribe(stage.topic_of(number), queue_size=_QUEUE) as events,
-            ):
-                async for event in events:
-                    load.take(number, event.payload, now_s())
-        except NodeUnreachable:
-            load.connections_lost += 1
-            await stage.clock.wait(_RETRY_S)
+
+    def take(event: Event) -> None:
+        load.take(number, event.payload, now_s())
+
+    def watch(state: str) -> None:
+        if state != _CONNECTED:
+            load.leave(number, now_s())
+
+    async with connect(socket, name=f"load-sub-{number}") as mesh:
+        mesh.on_state(watch)
+        async with mesh.subscribe(
+            stage.topic_of(number), queue_size=_QUEUE, callback=take
+        ) as events:
+            await events.ready()
+            await asyncio.Event().wait()
 
 
 class Publisher:
@@ -89,24 +99,25 @@ class Publisher:
         self._trial = Stamper(load.run - 1, number, load.scenario.size, rng)
         self._sent = 0
         self._room = asyncio.Semaphore(_WINDOW)
-        self._is_gone = False
 
     async def run(self) -> None:
-        """Warm up, wait for the word, publish everything that is due; then return."""
-        while True:
-            self._is_gone = False
-            try:
-                async with connect(self._socket, name=f"load-pub-{self._number}") as mesh:
-                    if not self._stage.begun.is_set():
-                        await self._warm_up(mesh)
-                        self.is_ready.set()
-                        await self._stage.begun.wait()
-                    await self._keep_schedule(mesh)
-                    return
-            except NodeUnreachable:
-                self._load.connections_lost += 1
-                self._refuse_due()
-                await self._stage.clock.wait(_RETRY_S)
+        """Warm up, wait for the word, publish everything that is due; then return.
+
+        Raises ``NodeUnreachable`` if there is no node to begin with.
+        """
+        async with connect(self._socket, name=f"load-pub-{self._number}") as mesh:
+            mesh.on_state(self._watch)
+            await self._warm_up(mesh)
+            self.is_ready.set()
+            await self._stage.begun.wait()
+            if self._scenario.acknowledge:
+                await self._publish_surely(mesh)
+            else:
+                await self._publish_quickly(mesh)
+
+    def _watch(self, state: str) -> None:
+        if state == "reconnecting":
+            self._load.connections_lost += 1
 
     async def _warm_up(self, mesh: Mesh) -> None:
         """Publish what does not count, until everyone has met and caches are warm."""
@@ -115,50 +126,57 @@ class Publisher:
         burst = max(1, round(share * _TRIAL_EVERY_S)) if share else _BURST
         until = clock.monotonic() + scenario.warmup_s
         while not self._load.everyone_met or clock.monotonic() < until:
-            many = burst if self._load.everyone_met else 1
-            for _ in range(many):
-                await mesh.publish(self._topic, self._trial.stamped(0, 0.0))
+            for _ in range(burst if self._load.everyone_met else 1):
+                mesh.publish_now(self._topic, self._trial.stamped(0, 0.0))
+            await mesh.drain()
             await clock.wait(_TRIAL_EVERY_S)
 
-    async def _keep_schedule(self, mesh: Mesh) -> None:
-        async with asyncio.TaskGroup() as confirming:
-            while not self._is_gone and (due := self._due()) is not None:
-                while self._sent < due and not self._is_gone:
-                    await self._publish(mesh, confirming)
-                await self._pause()
-        if self._is_gone:
-            raise await mesh.wait_lost()
+    async def _publish_quickly(self, mesh: Mesh) -> None:
+        """At most once: nothing is waited for but room."""
+        while (due := self._due()) is not None:
+            while self._sent < due:
+                sequence, payload = self._next()
+                try:
+                    if mesh.state != _CONNECTED:
+                        raise CallFailed(NODE_GONE, "")
+                    mesh.publish_now(self._topic, payload)
+                except CallFailed as error:
+                    self._refuse(sequence, error.code)
+            await self._wait_for_room(mesh)
+            await self._pause()
 
-    async def _publish(self, mesh: Mesh, confirming: asyncio.TaskGroup) -> None:
-        """Publish the next event."""
-        now_s = self._stage.now_s()
-        due_s = now_s if self._schedule is None else self._schedule.at_s(self._sent)
-        sequence = self._load.publish(self._number, due_s, now_s)
-        self._sent = sequence + 1
-        payload = self._stamper.stamped(sequence, due_s)
-        if self._scenario.acknowledge:
-            await self._room.acquire()
-            confirming.create_task(self._confirm(mesh, sequence, payload))
-            return
-        try:
-            await mesh.publish(self._topic, payload)
-        except NodeUnreachable:
-            self._is_gone = True
-            self._load.refuse(self._number, sequence, NODE_GONE, now_s)
+    async def _publish_surely(self, mesh: Mesh) -> None:
+        """At least once: so many at a time, and what the mesh says of each."""
+        async with asyncio.TaskGroup() as confirming:
+            while (due := self._due()) is not None:
+                while self._sent < due:
+                    await self._room.acquire()
+                    confirming.create_task(self._confirm(mesh, *self._next()))
+                await self._pause()
 
     async def _confirm(self, mesh: Mesh, sequence: int, payload: bytes) -> None:
         """Publish, and note what the mesh says came of it."""
         try:
-            await mesh.publish(self._topic, payload, timeout_s=CONFIRM_TIMEOUT_S)
+            await mesh.publish(self._topic, payload, CONFIRM_TIMEOUT_S, acknowledge=True)
         except CallFailed as error:
-            self._load.refuse(self._number, sequence, error.code, self._stage.now_s())
+            self._refuse(sequence, error.code)
         except NodeUnreachable:
-            self._is_gone = True
-            self._load.refuse(self._number, sequence, NODE_GONE, self._stage.now_s())
+            self._refuse(sequence, NODE_GONE)
         else:
             self._load.confirm(self._number, sequence)
         finally:
             self._room.release()
+
+    def _next(self) -> tuple[int, bytes]:
+        """The next event goes out now: its number and payload."""
+        now_s = self._stage.now_s()
+        due_s = now_s if self._schedule is None else self._schedule.at_s(self._sent)
+        sequence = self._load.publish(self._number, due_s, now_s)
+        self._sent = sequence + 1
+        return sequence, self._stamper.stamped(sequence, due_s)
+
+    def _refuse(self, sequence: int, code: str) -> None:
+        self._load.refuse(self._number, sequence, code, self._stage.now_s())
 
     def _due(self) -> int | None:
         """How many events are due by now, in all; None when all are out."""
@@ -167,20 +185,17 @@ class Publisher:
             return self._sent + _BURST if now_s < self._scenario.duration_s else None
         return None if self._sent >= self._schedule.total else self._schedule.due(now_s)
 
+    async def _wait_for_room(self, mesh: Mesh) -> None:
+        """Until the node takes more; one that is gone is not waited for."""
+        while mesh.state == _CONNECTED:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await mesh.drain()
+                    return
+
     async def _pause(self) -> None:
         """Until the next event is due; a turn of the loop where nothing is timed."""
         wait_s = 0.0
         if self._schedule is not None and self._sent < self._schedule.total:
             wait_s = self._schedule.at_s(self._sent) - self._stage.now_s()
         await asyncio.sleep(max(0.0, wait_s))
-
-    def _refuse_due(self) -> None:
-        """While there is no node, what is due cannot be published."""
-        if not self._stage.begun.is_set() or self._schedule is None:
-            return
-        now_s = self._stage.now_s()
-        while self._sent < (self._due() or 0):
-            due_s = self._schedule.at_s(self._sent)
-            sequence = self._load.publish(self._number, due_s, now_s)
-            self._load.refuse(self._number, sequence, NODE_GONE, now_s)
-            self._sent = sequence + 1

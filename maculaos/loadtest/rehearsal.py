@@ -107,7 +107,10 @@ class Rehearsal:
 
     def lose(self, client: int) -> None:
         """See ``Listener.lose``."""
-        self.load.connections_lost += 1
+        if client < self._scenario.publishers:
+            self.load.connections_lost += 1
+        else:
+            self.load.leave(client - self._scenario.publishers, self.now_s)
         for sequence in self._open.pop(client, {}).values():
             self.load.refuse(client, sequence, NODE_GONE, self.now_s)
         self._agenda.at(self._agenda.now + _COME_BACK_S, self._enter, client)

@@ -31,7 +31,7 @@ code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 .verdict { display: inline-block; margin: .8rem 0 0; padding: .25rem .8rem; border-radius: 1rem;
   background: var(--card); font-weight: 600; }
 .good { color: #16a34a; } .bad { color: var(--c3); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: .8rem;
   margin-top: 1.2rem; }
 .card { padding: .8rem 1rem; border-radius: .6rem; background: var(--card); }
 .card b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
@@ -89,7 +89,8 @@ def verdict_of(outcome: Outcome) -> tuple[bool, str]:
     """Whether everything came once and in order, and that in words."""
     counts = outcome.counts
     wrong = {
-        "lost": counts.lost,
+        "lost while the subscriber was away": counts.away,
+        "lost": counts.lost - counts.away,
         "twice": counts.duplicates,
         "out of order": counts.disordered,
         "foreign": counts.foreign,
@@ -133,6 +134,7 @@ def _tables(outcome: Outcome, provenance: Provenance) -> str:
         "deliveries expected": f"{counts.expected:,}",
         "delivered": f"{counts.delivered:,}",
         "lost": f"{counts.lost:,}",
+        "of those, while the subscriber was away": f"{counts.away:,}",
         "delivered though refused": f"{counts.refused_yet_delivered:,}",
         "connections lost": f"{outcome.connections_lost:,}",
     }

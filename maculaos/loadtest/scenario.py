@@ -15,8 +15,9 @@ PROGRAMS_MAX: Final = 1000
 RATE_MAX: Final = 1_000_000.0
 SIZE_MAX: Final = 8 * 1024 * 1024
 DURATION_MAX_S: Final = 86_400.0
-# One byte each is kept of every delivery.
-DELIVERIES_MAX: Final = 500_000_000
+# What is kept to check by: so many bytes of each event, and one more of each delivery.
+_EVENT_BYTES: Final = 9
+MEMORY_MAX_BYTES: Final = 1 << 30
 # As quick as it goes, it is not known before how much that will be; more than this it is not.
 _FREE_RATE: Final = 200_000.0
 
@@ -50,9 +51,9 @@ class Scenario:
         _check("duration", self.duration_s, 0.1, DURATION_MAX_S)
         _check("warm-up", self.warmup_s, 0, DURATION_MAX_S)
         published = (self.rate or _FREE_RATE) * self.duration_s
-        if published * self.fan_out > DELIVERIES_MAX:
-            what = f"{published * self.fan_out:,.0f} deliveries are too many to keep count of"
-            raise UsageError(what, f"stay below {DELIVERIES_MAX:,}: a lower rate, or less time")
+        if published * (self.fan_out + _EVENT_BYTES) > MEMORY_MAX_BYTES:
+            what = f"{published:,.0f} events are too many to keep count of"
+            raise UsageError(what, "give a lower --rate, or a shorter --duration")
         for fault in self.faults:
             self._check_fault(fault)
 

@@ -6,7 +6,8 @@ These are views: values made from the state of the node, and they change nothing
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from heapq import nlargest
+from typing import TYPE_CHECKING, Final
 
 from maculaos.kademlia.contact import Contact
 from maculaos.kademlia.distance import distance
@@ -15,11 +16,17 @@ from maculaos.topology.graph import Topology, Vertex
 from maculaos.wire.registry import WIRE_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maculaos.node.counters import Counters
+    from maculaos.node.deliveries import Deliveries
     from maculaos.node.links import Links
     from maculaos.swim.membership import Membership
     from maculaos.swim.rumour import Rumour
     from maculaos.wire.values import Value
+
+# More of them are no help to whoever looks.
+QUEUES_MAX: Final = 100
 
 
 def version(software: str) -> Value:
@@ -78,6 +85,24 @@ def members_by_health(membership: Membership) -> Value:
 def counted(counters: Counters) -> Value:
     """The counters by name."""
     return asdict(counters)
+
+
+def queues(clients: Iterable[int], deliveries: Deliveries) -> Value:
+    """The subscriptions of clients for which most waits, or was dropped: at most ``QUEUES_MAX``."""
+    every = (each for client in clients for each in deliveries.subscriptions_of(client))
+    busy = (each for each in every if each.mailbox.waiting or each.mailbox.dropped)
+    longest = nlargest(QUEUES_MAX, busy, key=lambda each: each.mailbox.waiting)
+    return [
+        {
+            "client": each.client,
+            "pattern": each.pattern,
+            "group": each.group,
+            "waiting": each.mailbox.waiting,
+            "dropped": each.mailbox.dropped,
+            "credit": each.mailbox.credit,
+        }
+        for each in longest
+    ]
 
 
 def _describe(member: Rumour, *, is_linked: bool, is_self: bool = False) -> Value:

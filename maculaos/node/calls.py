@@ -49,6 +49,8 @@ _MESSAGES: Final = StreamClass.MESSAGES
 _NOT_RUN: Final = frozenset({int(RpcErrorCode.NO_PROVIDER), int(RpcErrorCode.OVERLOADED)})
 _NONE: Final = int(Answering.NONE)
 _STREAM: Final = int(Answering.STREAM)
+_CHOICES: Final = len(Choice)
+_ANSWERINGS: Final = len(Answering)
 # How long somebody is told over a path what is of use for a moment only.
 _MOMENT_S: Final = 5.0
 
@@ -229,6 +231,8 @@ class Calls:
         call = PendingCall(origin, message.call, deadline, message, size, caller, brought_by)
         wrong = self._wrong(origin, message, size)
         if wrong is not None:
+            # It may be the deadline.
+            call.deadline = now
             return self._end(call, RpcErrorCode.INVALID_REQUEST, wrong, now)
         return self._place(call, message, now)
 
@@ -262,7 +266,7 @@ class Calls:
             return _TOO_LARGE
         if message.method.startswith(OWN_PREFIX):
             return f"{message.method} is answered to the node's own clients only"
-        if not 0 <= message.choice < len(Choice) or not 0 <= message.answering < len(Answering):
+        if not 0 <= message.choice < _CHOICES or not 0 <= message.answering < _ANSWERINGS:
             return "that choice of a provider, or kind of answer, is unknown here"
         if message.answering != _NONE and self.pending.is_open(origin, message.call):
             return f"the number {message.call} is in use by a call that still waits"
@@ -328,9 +332,8 @@ class Calls:
         request, provider = call.request, call.provider
         if request is None or len(call.tried) >= MAX_TRIES:
             return self._end(call, message.code, message.detail, now)
-        if message.code == RpcErrorCode.NO_PROVIDER and is_path(provider):
-            # What was found in the table holds no more; a link would have told.
-            self._seeking.deny(provider >> 1, request.method)
+        if message.code == RpcErrorCode.NO_PROVIDER:
+            self._choosing.denied(provider, request.method)
         if call.refusal is None or message.code == RpcErrorCode.OVERLOADED:
             call.refusal = message.code, message.detail
         call.tried = (*call.tried, provider)

@@ -79,6 +79,13 @@ class Choosing:
         """Whether clients of this node answer ``method``; asked when none of them was chosen."""
         return bool(self.offers.clients.sources(method))
 
+    def denied(self, provider: Party, method: str) -> None:
+        """That provider does not answer ``method``: what was found in the table holds no more."""
+        number = number_of(provider)
+        link = None if is_client(provider) else self._links.get(number)
+        path = number if link is None else self._paths.number_of(link.peer.node_id)
+        self.seeking.deny(path, method)
+
     def _nearest(self, method: str, tried: tuple[Party, ...]) -> Party | None:
         """Own clients, then neighbours, then members that were found; each in turn."""
         local = self.local(method, tried)
@@ -89,11 +96,14 @@ class Choosing:
         return self._found(method, avoided) if number is None else of_link(number)
 
     def _found(self, method: str, avoided: Sequence[int]) -> Party | None:
-        number = self.seeking.choose(method, avoided)
-        if number is None:
-            return None
-        link = self._link_beside(number)
-        return of_link(number if link is None or link in avoided else link)
+        """A member that was found, over its link if there is one by now."""
+        passed_over = avoided
+        while (path := self.seeking.choose(method, passed_over)) is not None:
+            link = self._link_beside(path)
+            if link is None or link not in avoided:
+                return of_link(path if link is None else link)
+            passed_over = (*passed_over, path)
+        return None
 
     def _known(self, method: str) -> list[Party]:
         """Everybody, once, in an order that stays while nobody comes or goes."""

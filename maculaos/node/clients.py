@@ -18,16 +18,13 @@ from maculaos.kademlia.requests import LookupDone, ValueFound
 from maculaos.node import answers
 from maculaos.node.calls import MAX_DETAIL
 from maculaos.node.entries import node_id_from_wire
-from maculaos.node.events import refusal
-from maculaos.pubsub.interest import TooManySubscriptions
-from maculaos.pubsub.topics import InvalidTopic
 from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod
 from maculaos.rpc.parties import of_client
 from maculaos.rpc.providers import TooManyMethods
 from maculaos.wire.events import Post, Taken, Unwatch, Watch
 from maculaos.wire.messages import (
+    Error,
     Message,
-    Publish,
     RpcCall,
     RpcCancel,
     RpcCredit,
@@ -35,8 +32,6 @@ from maculaos.wire.messages import (
     RpcRegister,
     RpcResult,
     RpcUnregister,
-    Subscribe,
-    Unsubscribe,
 )
 from maculaos.wire.registry import ErrorCode, RpcErrorCode
 from maculaos.wire.values import Value, decode_value, encode_value
@@ -86,8 +81,7 @@ class Clients:
         if self._clients.pop(client, self) is self:
             return []
         lost = self._cores.calls.client_down(client, now)
-        lost += self._cores.messaging.client_down(client, now)
-        return [*self._cores.events.client_down(client), *lost]
+        return [*self._cores.messaging.client_down(client, now), *lost]
 
     def found(self, result: Result) -> list[Effect]:
         """A search in the distributed table ended: whoever asked for it hears what was found."""
@@ -113,14 +107,12 @@ class Clients:
         match message:
             case Post() | Watch() | Unwatch() | Taken():
                 return self._hear_of_events(client, message, now)
-            case Publish():
-                return self._cores.events.publish(client, message)
             case RpcResult() | RpcError() | RpcCancel() | RpcCredit():
                 return self._hear_of_call(client, message, now)
             case RpcCall():
                 return self._call(client, message, now)
-            case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
-                return self._change_interest(client, message)
+            case RpcRegister() | RpcUnregister():
+                return self._change_offers(client, message)
             case _:
                 detail = f"clients do not send {type(message).__name__}"
                 closed = CloseClient(client, ErrorCode.MALFORMED, detail)
@@ -154,22 +146,14 @@ class Clients:
             case RpcCredit():
                 return calls.credit(party, message, now)
 
-    def _change_interest(
-        self, client: int, message: Subscribe | Unsubscribe | RpcRegister | RpcUnregister
-    ) -> list[Effect]:
-        events, calls = self._cores.events, self._cores.calls
+    def _change_offers(self, client: int, message: RpcRegister | RpcUnregister) -> list[Effect]:
+        offers = self._cores.calls.offers
         try:
-            match message:
-                case Subscribe():
-                    return events.subscribe(client, message.topics)
-                case Unsubscribe():
-                    return events.unsubscribe(client, message.topics)
-                case RpcRegister():
-                    return calls.offers.register(client, message.methods, message.concurrency)
-                case RpcUnregister():
-                    return calls.offers.unregister(client, message.methods)
-        except (InvalidTopic, InvalidMethod, TooManySubscriptions, TooManyMethods) as error:
-            return [refusal(client, error)]
+            if isinstance(message, RpcRegister):
+                return offers.register(client, message.methods, message.concurrency)
+            return offers.unregister(client, message.methods)
+        except (InvalidMethod, TooManyMethods) as error:
+            return [SendToClient(client, Error(ErrorCode.MALFORMED, str(error)))]
 
     def _call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         if not message.method.startswith(OWN_PREFIX):
@@ -249,9 +233,13 @@ class Clients:
             "members": answers.members_by_health(cores.membership),
             "links": len(cores.links),
             "clients": len(self._clients),
-            "subscriptions": len(cores.events.clients) + len(cores.messaging.deliveries),
+            "subscriptions": len(cores.messaging.deliveries),
+            "events_waiting": cores.messaging.deliveries.waiting,
+            "runs_unconfirmed": len(cores.messaging.confirmations),
+            "interest": len(cores.messaging.interest.realm),
             "methods": len(cores.calls.offers.clients),
             "pending_calls": len(cores.calls.pending),
+            "queues": answers.queues(self._clients, cores.messaging.deliveries),
             "table": asdict(cores.directory.kademlia.gauges()),
             "counters": answers.counted(cores.counters),
         }

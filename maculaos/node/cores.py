@@ -10,7 +10,6 @@ from maculaos.node.choosing import Choosing
 from maculaos.node.counters import Counters
 from maculaos.node.dialler import Dialler
 from maculaos.node.directory import Directory
-from maculaos.node.events import Events
 from maculaos.node.letters import Letters
 from maculaos.node.links import Links
 from maculaos.node.messaging import Ground, Messaging
@@ -43,7 +42,6 @@ class Cores:
     directory: Directory
     relay: Relay
     paths: Paths
-    events: Events
     messaging: Messaging
     calls: Calls
     counters: Counters
@@ -90,7 +88,6 @@ def make_cores(
         relay=relay,
         paths=paths,
         messaging=Messaging(ground, settings, rng),
-        events=Events(membership, settings, links, directory, counters, rng),
         calls=Calls(membership, links, paths, counters, choosing, pending),
         counters=counters,
     )

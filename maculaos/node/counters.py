@@ -11,6 +11,8 @@ class Counters:
 
     # Published by clients of this node.
     events_published: int = 0
+    # Publications that were not taken up.
+    posts_refused: int = 0
     # Sent to other nodes, and received from them.
     events_out: int = 0
     events_in: int = 0

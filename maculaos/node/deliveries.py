@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Effect, SendToClient
 from maculaos.pubsub.groups import Turns
-from maculaos.pubsub.interest import TooManySubscriptions
 from maculaos.pubsub.mailbox import MAX_CREDIT, Mailbox, Overflow, Run, Taking
 from maculaos.pubsub.patterns import check_group, check_pattern
+from maculaos.pubsub.realm_interest import TooManySubscriptions
 from maculaos.pubsub.tree import PatternTree, TopicMemo
 from maculaos.wire.events import Delivery, Taken, Watch
 from maculaos.wire.messages import RpcError
@@ -237,13 +237,19 @@ class Deliveries:
             mailbox.credit -= count
             numbers = (subscription.number,)
             return [self._hand(subscription.client, (subscription,), numbers, run, now)]
+        effects: list[Effect] = []
+        if 0 < mailbox.credit < count and not mailbox.waiting and run.taking is None:
+            # What there is credit for takes no room in the queue.
+            ready, run = run.cut(mailbox.credit)
+            count = len(run.payloads)
+            effects = self._offer(subscription, ready, now)
         before = mailbox.dropped
         is_kept = mailbox.put(run)
         self._counters.events_overflowed += mailbox.dropped - before
         if not is_kept:
             self._counters.events_overflowed += count
-            return self._end(subscription, now)
-        return self._empty(subscription, now) if mailbox.credit else []
+            return [*effects, *self._end(subscription, now)]
+        return [*effects, *self._empty(subscription, now)] if mailbox.credit else effects
 
     def _hand(
         self,
@@ -300,7 +306,8 @@ class Deliveries:
         """A subscription whose mailbox is full, and which asked for that."""
         detail = f"subscription {subscription.number} fell behind, and its queue is full"
         ended = RpcError(subscription.request, RpcErrorCode.OVERLOADED, detail)
-        return [SendToClient(subscription.client, ended), *self.remove([subscription], now)]
+        told = [SendToClient(subscription.client, ended)] if subscription.request else []
+        return [*told, *self.remove([subscription], now)]
 
     def _release(self, subscription: Subscription, now: float) -> list[Effect]:
         """What a subscription that is gone held of acknowledged runs."""

@@ -38,6 +38,9 @@ class _Writer:
     """What was read of one life of a writer."""
 
     life: int
+    # Nothing of this life is read that was stamped up to then.
+    since: int
+    # The newest that was read.
     stamp: int
     top: int
     # Bit i: number top - i was read.
@@ -62,6 +65,8 @@ class Inbox:
             return Verdict.NEW if stamp > self.horizon else Verdict.STALE
         if known.life != life:
             return Verdict.NEW if stamp > known.stamp else Verdict.STALE
+        if stamp <= known.since:
+            return Verdict.STALE
         if number > known.top:
             return Verdict.NEW
         if known.top - number >= WINDOW:
@@ -72,7 +77,8 @@ class Inbox:
         """That letter, which was judged new, and is genuine, is read."""
         known = self._writers.get(writer)
         if known is None or known.life != life:
-            known = self._writers[writer] = _Writer(life, stamp, number)
+            since = self.horizon if known is None else known.stamp
+            known = self._writers[writer] = _Writer(life, since, stamp, number)
         if number > known.top:
             known.read = known.read << min(number - known.top, WINDOW) & _MASK
             known.top = number

@@ -15,9 +15,14 @@ from maculaos.effects import Effect, Send
 from maculaos.errors import RemoteProtocolError
 from maculaos.kademlia.rates import Allowance
 from maculaos.node.entries import node_id_from_wire
-from maculaos.pubsub.interest import TooManySubscriptions
 from maculaos.pubsub.patterns import literal_prefix
-from maculaos.pubsub.realm_interest import Change, Outcome, RealmInterest, Version
+from maculaos.pubsub.realm_interest import (
+    Change,
+    Outcome,
+    RealmInterest,
+    TooManySubscriptions,
+    Version,
+)
 from maculaos.wire import events as wire
 from maculaos.wire.registry import StreamClass
 

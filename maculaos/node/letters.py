@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CLOCK_SKEW_S: Final = 300.0
 #: What was taken is said with the next letter, or alone after so many seconds.
 SAY_TAKEN_S: Final = 0.1
+# Beside a larger frame there is no room for what was taken: it goes alone.
+_LARGE: Final = 1 << 20
 # No envelope is longer on its way than this, whatever waits between.
 _TRANSIT_S: Final = 2.0
 # Seals of one neighbour that are looked at in a second; each costs some 0.1 ms.
@@ -144,7 +146,8 @@ class Letters:
         if self._say_at <= now:
             for writer in tuple(self._taken):
                 effects += self._envelope(writer, b"", now)
-            self._say_at = math.inf
+            # What found no room is said by the next one.
+            self._say_at = now + SAY_TAKEN_S if self._taken else math.inf
         return effects
 
     def next_deadline(self) -> float:
@@ -170,7 +173,8 @@ class Letters:
             return []
         number, age_ms = numbers
         waiting = self._taken.pop(to, [])
-        taken, left = tuple(waiting[:MAX_TAKEN]), waiting[MAX_TAKEN:]
+        room = MAX_TAKEN if len(frame) <= _LARGE else 0
+        taken, left = tuple(waiting[:room]), waiting[room:]
         if left:
             self._taken[to] = left
         stamp = max(0, int((now + self._wall_offset_s) * 1000))

@@ -24,15 +24,15 @@ from maculaos.node.interest import InterestOfRealm
 from maculaos.node.links import Links
 from maculaos.node.multicast import Multicast
 from maculaos.node.plans import Plans
-from maculaos.node.posts import MAX_PAYLOADS, MAX_TIME_MS, Posts
+from maculaos.node.posts import MAX_PAYLOADS, MAX_TIME_MS, Posts, refusal
 from maculaos.node.receipts import Receipts
 from maculaos.node.relay import Relay
 from maculaos.node.retention import Retention
 from maculaos.node.routing import MAX_HOPS, Routing
 from maculaos.node.runs import Runs, for_clients
 from maculaos.node.traces import Traces
-from maculaos.pubsub.interest import TooManySubscriptions
 from maculaos.pubsub.outstanding import Outstanding
+from maculaos.pubsub.realm_interest import TooManySubscriptions
 from maculaos.pubsub.seen import SeenCache
 from maculaos.pubsub.topics import MAX_TOPIC_BYTES, InvalidTopic
 from maculaos.swim.membership import Membership
@@ -47,7 +47,7 @@ from maculaos.wire.events import (
     Unwatch,
     Watch,
 )
-from maculaos.wire.messages import RpcError, RpcResult
+from maculaos.wire.messages import RpcResult
 from maculaos.wire.registry import MESSAGE_STREAMS, RpcErrorCode
 from maculaos.wire.values import encode_value
 
@@ -139,10 +139,11 @@ class Messaging:
                 self.deliveries.gone.clear()
                 raise
         except (InvalidTopic, TooManySubscriptions, ValueError) as error:
-            invalid = RpcErrorCode.INVALID_REQUEST
-            return [SendToClient(client, RpcError(watch.request, invalid, str(error)))]
+            return refusal(client, watch.request, RpcErrorCode.INVALID_REQUEST, str(error))
         self.plans.clear()
-        effects: list[Effect] = [SendToClient(client, RpcResult(watch.request, _DONE))]
+        effects: list[Effect] = []
+        if watch.request:
+            effects.append(SendToClient(client, RpcResult(watch.request, _DONE)))
         if not subscription.group:
             for run in self.retention.runs_for(subscription.pattern, now):
                 effects += self.deliveries.offer(subscription, run, now)
@@ -307,8 +308,7 @@ class Messaging:
         try:
             plan = self.plans.plan(post.topic)
         except InvalidTopic as error:
-            invalid = RpcErrorCode.INVALID_REQUEST
-            return [SendToClient(client, RpcError(post.request, invalid, str(error)))]
+            return refusal(client, post.request, RpcErrorCode.INVALID_REQUEST, str(error))
         here = (self._me,) if plan.is_here else ()
         members = [node for _, nodes in plan.groups for node in nodes]
         targets = dict.fromkeys((*here, *plan.nodes, *members))

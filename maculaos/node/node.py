@@ -137,7 +137,6 @@ class Node:
 
     def seal_events(self, seal: EventSeal) -> None:
         """Sign and check events with ``seal``, as the settings say."""
-        self._cores.events.seal = seal
         self._cores.messaging.seal(seal)
 
     def seal_letters(self, seal: LetterSeal) -> None:
@@ -223,9 +222,7 @@ class Node:
                 cores.directory.next_deadline(),
                 cores.neighbourhood.next_deadline(),
             )
-        return min(
-            self._rest_is_due, cores.calls.next_deadline(), cores.messaging.next_deadline()
-        )
+        return min(self._rest_is_due, cores.calls.next_deadline(), cores.messaging.next_deadline())
 
     def _refusal(self, link: int, peer: Identity) -> CloseLink | None:
         """Why this node does not want that link, if so."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Send
-from maculaos.node.events import batches
 from maculaos.rpc.desks import Desks
 from maculaos.rpc.providers import Providers
 from maculaos.wire.messages import RpcRegister, RpcUnregister
 from maculaos.wire.registry import StreamClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from maculaos.effects import Effect
     from maculaos.node.directory import Directory
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from maculaos.settings import LimitSettings
 
 _CONTROL: Final = StreamClass.CONTROL
+# Names for one frame: at most 255 bytes each, so that a frame stays below a megabyte.
+_NAMES_PER_FRAME: Final = 4000
 
 
 class Offers:
@@ -57,7 +58,7 @@ class Offers:
 
     def to_new_peer(self) -> Iterator[RpcRegister]:
         """What a new peer needs to know."""
-        for batch in batches(self.clients.methods):
+        for batch in _batches(self.clients.methods):
             yield RpcRegister(batch)
 
     def _announce(self, message: RpcRegister | RpcUnregister) -> list[Effect]:
@@ -68,3 +69,10 @@ class Offers:
         else:
             self._directory.withdraw((), message.methods)
         return [Send(link, message, _CONTROL) for link in self._links.numbers]
+
+
+def _batches(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Names in portions that fit a frame."""
+    everything = tuple(names)
+    for start in range(0, len(everything), _NAMES_PER_FRAME):
+        yield everything[start : start + _NAMES_PER_FRAME]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from maculaos.effects import Carriage, CloseLink, Effect, Note, Send
 from maculaos.errors import MaculaError, RemoteProtocolError
 from maculaos.identity import NODE_ID_SIZE, NodeId, short
-from maculaos.node.links import Link
 from maculaos.node.relay import Arrived
 from maculaos.node.sayings import from_wire, to_wire
 from maculaos.rpc.parties import of_link
@@ -35,7 +34,6 @@ from maculaos.wire.messages import (
     Close,
     Digest,
     Error,
-    Event,
     Heartbeat,
     Message,
     Nack,
@@ -49,8 +47,6 @@ from maculaos.wire.messages import (
     RpcRegister,
     RpcResult,
     RpcUnregister,
-    Subscribe,
-    Unsubscribe,
 )
 from maculaos.wire.registry import ErrorCode, StreamClass
 from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Stored, Values
@@ -59,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from maculaos.node.cores import Cores
+    from maculaos.node.links import Link
 
 # A rumour with all that it may hold has less than 3 KiB: a frame stays below 12 MiB.
 _RUMOURS_PER_FRAME = 4000
@@ -69,7 +66,7 @@ _MAX_QUOTES = 10
 # What is cut from a peer's words before they reach a log.
 _MAX_QUOTE = 200
 _CONTROL = StreamClass.CONTROL
-_Published: TypeAlias = Events | Receipt | Interest | InterestDigest | InterestWanted | Event
+_Published: TypeAlias = Events | Receipt | Interest | InterestDigest | InterestWanted
 _Membership: TypeAlias = Ping | Pong | Heartbeat | PingRequest | Nack | Digest
 
 
@@ -91,7 +88,6 @@ class Peers:
             Note("link_up", (("peer", rumour.name), ("node_id", short(rumour.node_id))))
         ]
         effects += self.carry(cores.membership.peer_up(rumour, now), now)
-        effects += [Send(link.number, each, _CONTROL) for each in cores.events.interest()]
         effects += [Send(link.number, each, _CONTROL) for each in cores.calls.offers.to_new_peer()]
         effects += cores.messaging.link_up(link, now)
         return effects
@@ -112,7 +108,7 @@ class Peers:
     def receive(self, link: Link, message: Message, now: float) -> list[Effect]:
         """A peer says something; raises ``MaculaError`` if it must not."""
         match message:
-            case Events() | Receipt() | Interest() | InterestDigest() | InterestWanted() | Event():
+            case Events() | Receipt() | Interest() | InterestDigest() | InterestWanted():
                 return self._hear_of_events(link, message, now)
             case RpcCall():
                 return self._cores.calls.receive(link, message, now)
@@ -120,8 +116,8 @@ class Peers:
                 return self._hear_of_call(link, message, now)
             case Ping() | Pong() | Heartbeat() | PingRequest() | Nack() | Digest():
                 return self.carry(self._hear(link.peer.node_id, message, now), now)
-            case Subscribe() | Unsubscribe() | RpcRegister() | RpcUnregister():
-                return self._change_interest(link.number, message)
+            case RpcRegister() | RpcUnregister():
+                return self._change_offers(link.number, message)
             case Error() | Close():
                 return self._quote(link, message)
             case _:
@@ -134,8 +130,6 @@ class Peers:
                 return messaging.receive(link, message, now)
             case Receipt():
                 return messaging.receive_receipt(link.peer.node_id, message, now)
-            case Event():
-                return self._cores.events.receive(link, message, now)
             case _:
                 return messaging.receive_interest(link, message, now)
 
@@ -228,19 +222,12 @@ class Peers:
                 wants = message.wants_reply, message.buckets
                 return membership.hear_state(sender, rumours, *wants, now)
 
-    def _change_interest(
-        self, link: int, message: Subscribe | Unsubscribe | RpcRegister | RpcUnregister
-    ) -> list[Effect]:
-        topics, methods = self._cores.events.peers, self._cores.calls.offers.peers
-        match message:
-            case Subscribe():
-                topics.add(link, message.topics)
-            case Unsubscribe():
-                topics.remove(link, message.topics)
-            case RpcRegister():
-                methods.add(link, message.methods)
-            case RpcUnregister():
-                methods.remove(link, message.methods)
+    def _change_offers(self, link: int, message: RpcRegister | RpcUnregister) -> list[Effect]:
+        methods = self._cores.calls.offers.peers
+        if isinstance(message, RpcRegister):
+            methods.add(link, message.methods)
+        else:
+            methods.remove(link, message.methods)
         return []
 
     def _packet(self, request: Packet) -> list[Effect]:
@@ -278,7 +265,6 @@ class Peers:
     def _detach(self, link: Link, now: float) -> list[Effect]:
         cores = self._cores
         cores.links.remove(link)
-        cores.events.peers.drop(link.number)
         return [
             *cores.calls.link_down(link.number, now),
             *cores.messaging.link_down(link, now),

@@ -78,8 +78,9 @@ class Posts:
                 detail = "too much is published and not confirmed yet"
                 raise Refused(RpcErrorCode.OVERLOADED, detail)
         except (InvalidTopic, Refused) as error:
+            self._counters.posts_refused += 1
             code = error.code if isinstance(error, Refused) else RpcErrorCode.INVALID_REQUEST
-            return [SendToClient(client, RpcError(post.request, code, str(error)))]
+            return refusal(client, post.request, code, str(error))
         self._counters.events_published += len(post.payloads)
         run = self._runs.make(post)
         if post.retain_ms:
@@ -106,6 +107,11 @@ class Posts:
                 else:
                     effects += self._multicast.send(piece, *self._multicast.split((node,)))
         return effects
+
+
+def refusal(client: int, request: int, code: RpcErrorCode, detail: str) -> list[Effect]:
+    """The answer to a client that asks for something impossible, if it wants one."""
+    return [SendToClient(client, RpcError(request, code, detail))] if request else []
 
 
 def _checked(post: Post) -> int:

@@ -7,13 +7,12 @@ can guess, so that only who has seen a run can confirm it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from maculaos.pubsub.mailbox import Run, Taking
 from maculaos.wire.events import Events
-from maculaos.wire.messages import Event
 
 if TYPE_CHECKING:
     import random
@@ -26,17 +25,14 @@ if TYPE_CHECKING:
 _PER_SECOND_BITS: Final = 24
 
 
-E = TypeVar("E", Event, Events)
-
-
 class EventSeal(Protocol):
     """Signatures of events, made as this node and checked as of any other."""
 
-    def sign(self, event: E) -> E:
+    def sign(self, run: Events) -> Events:
         """The same run, signed by its publisher, this node."""
         ...
 
-    def is_genuine(self, event: Event | Events) -> bool:
+    def is_genuine(self, run: Events) -> bool:
         """Whether the publisher of a run signed it."""
         ...
 

@@ -135,6 +135,8 @@ class Seeking:
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity if never."""
+        if not (self._known or self._surveyed):
+            return self._due_at
         return min(
             self._due_at,
             next(iter(self._known.values()), math.inf),

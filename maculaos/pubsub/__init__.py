@@ -1,4 +1,4 @@
-"""Publish/subscribe on exact topics: who wants what, and what was seen before.
+"""Publish/subscribe: patterns and who wants what, mailboxes, groups, and at least once.
 
-Pure tables. There are no patterns and no retained events; the node carries the events.
+Pure tables and machines, each for one question; the node joins them, and carries the events.
 """

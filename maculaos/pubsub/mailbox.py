@@ -58,6 +58,12 @@ class Run:
     is_retained: bool = False
     taking: Taking | None = None
 
+    def cut(self, count: int) -> tuple[Run, Run]:
+        """The first ``count`` events, and the others."""
+        first = replace(self, payloads=self.payloads[:count])
+        rest = replace(self, sequence=self.sequence + count, payloads=self.payloads[count:])
+        return first, rest
+
 
 class Mailbox:
     """At most ``limit`` events and ``limit_bytes`` wait; but one run may always wait alone."""
@@ -121,8 +127,8 @@ class Mailbox:
                     continue
                 piece = run
                 if len(run.payloads) > self.credit:
-                    piece = _first(run, self.credit)
-                    queue.appendleft(_last(run, len(run.payloads) - self.credit))
+                    piece, rest = run.cut(self.credit)
+                    queue.appendleft(rest)
                 self._forget(piece)
                 self.credit -= len(piece.payloads)
                 if run.taking is not None and piece is not run:
@@ -160,7 +166,7 @@ class Mailbox:
         self.dropped += len(run.payloads) - fits
         if not fits:
             return None
-        return _last(run, fits) if is_newest else _first(run, fits)
+        return run.cut(len(run.payloads) - fits)[1] if is_newest else run.cut(fits)[0]
 
     def _make_room(self, run: Run) -> None:
         """Drop the oldest of what is least urgent, until ``run`` fits or nothing may be dropped."""
@@ -177,7 +183,7 @@ class Mailbox:
                 stays = len(oldest.payloads) - excess if excess > 0 else 0
                 self.dropped += len(oldest.payloads) - max(0, stays)
                 if stays > 0:
-                    remainder = _last(oldest, stays)
+                    _, remainder = oldest.cut(len(oldest.payloads) - stays)
                     queue.appendleft(remainder)
                     self.waiting += stays
                     self._bytes += _size(remainder)
@@ -197,12 +203,3 @@ class Mailbox:
 
 def _size(run: Run) -> int:
     return sum(map(len, run.payloads))
-
-
-def _first(run: Run, count: int) -> Run:
-    return replace(run, payloads=run.payloads[:count])
-
-
-def _last(run: Run, count: int) -> Run:
-    gone = len(run.payloads) - count
-    return replace(run, sequence=run.sequence + gone, payloads=run.payloads[gone:])

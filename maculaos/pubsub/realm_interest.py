@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from maculaos.errors import MaculaError
 from maculaos.pubsub.patterns import check_group, check_pattern
 from maculaos.pubsub.tree import PatternTree
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 Wish: TypeAlias = tuple[str, str]
 
 _NONE: Final[tuple[Wish, ...]] = ()
+
+
+class TooManySubscriptions(MaculaError):
+    """More subscriptions than a node may have."""
 
 
 class Outcome(Enum):

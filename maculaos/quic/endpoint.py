@@ -400,9 +400,10 @@ class Endpoint:
 
     def _carry(self, link: Link) -> None:
         now = self._loop.time()
-        for datagram, remote in link.datagrams_to_send(now):
-            if not self._port.send(datagram, remote):
-                link.size_refused(len(datagram), now)
+        if not link.is_listening(now):
+            for datagram, remote in link.datagrams_to_send(now):
+                if not self._port.send(datagram, remote):
+                    link.size_refused(len(datagram), now)
         if link.ended is not None:
             self._report_end(link, link.ended)
         if link.is_over:
@@ -425,7 +426,11 @@ class Endpoint:
     def _fire(self, link: Link, wanted: float) -> None:
         self._timers.pop(link.number, None)
         # The loop may call a little early, by the resolution of its clock.
-        link.handle_timer(max(self._loop.time(), wanted))
+        now, due = max(self._loop.time(), wanted), link.next_timer()
+        if due is None or due > now:
+            self._arm_timer(link)
+        else:
+            link.handle_timer(now)
 
     def _report_end(self, link: Link, ended: Ending) -> None:
         """Tell of the end of ``link``, once; its connection may still have a closing period."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aioquic.quic import events
 
-from maculaos.addresses import Address, InvalidAddress
 from maculaos.effects import Carriage
 from maculaos.errors import LocalProtocolError
 from maculaos.identity import Identity
 from maculaos.quic.datagrams import read_datagram
 from maculaos.quic.endings import Ending, cause_of, ending_of, phrase, shortened
 from maculaos.quic.mutual_tls import ALPN, MutualConnection
+from maculaos.quic.port import SocketAddress, written_address
 from maculaos.quic.streams import RANKS, InboundStreams, OutboundStreams
 from maculaos.session import (
     MAX_GREETING_SIZE,
@@ -32,7 +32,7 @@ from maculaos.session import (
     SessionTerms,
     check_local_message,
 )
-from maculaos.wire.frames import FrameError
+from maculaos.wire.frames import Frame, FrameError
 from maculaos.wire.messages import Message, encode_message, may_travel_early
 from maculaos.wire.packing import Packer
 from maculaos.wire.registry import ErrorCode, StreamClass
@@ -40,7 +40,6 @@ from maculaos.wire.registry import ErrorCode, StreamClass
 if TYPE_CHECKING:
     from collections import Counter
 
-    from maculaos.quic.port import SocketAddress
     from maculaos.security.credentials import Credentials
 
 # Signs of life per idle timeout: two may be lost in a row and the link still lives.
@@ -172,7 +171,7 @@ class Link:
 
     @property
     def is_established(self) -> bool:
-        """Whether the link is up: greeted, and not ended."""
+        """Whether it is greeted, and not ended."""
         return self._is_up and self.ended is None
 
     @property
@@ -184,6 +183,10 @@ class Link:
     def queued_bytes(self) -> int:
         """Bytes that were accepted for sending and are not acknowledged yet."""
         return self._outbound.waiting_bytes
+
+    def holds_more_than(self, size: int) -> bool:
+        """Whether ``queued_bytes`` is more, found sooner."""
+        return self._outbound.holds_more_than(size)
 
     @property
     def counts(self) -> Counter[str]:
@@ -266,6 +269,14 @@ class Link:
             self.close(ErrorCode.LIMIT_EXCEEDED, "too much before the greeting")
         self._carrier.wake(self)
 
+    def is_listening(self, now: float) -> bool:
+        """Whether there is nothing to send now: most of what comes is not answered at once."""
+        return (
+            self.is_established
+            and not self._outbound.buffered_bytes
+            and self._quic.is_listening(now)
+        )
+
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, SocketAddress]]:
         """Everything that may go out now, each with where to."""
         if self._quic.get_peer_address() is None:
@@ -293,11 +304,11 @@ class Link:
 
     def next_timer(self) -> float | None:
         """When ``handle_timer`` has something to do, in seconds of the loop's clock."""
-        times = [] if self.ended is not None else [self._own_timer()]
-        if self._quic.get_peer_address() is not None:
-            quic = self._quic.get_timer()
-            times += [] if quic is None else [quic]
-        return min(times, default=None)
+        own = None if self.ended is not None else self._own_timer()
+        quic = self._quic.get_timer() if self._quic.get_peer_address() is not None else None
+        if own is None or quic is None:
+            return quic if own is None else own
+        return min(own, quic)
 
     def handle_timer(self, now: float) -> None:
         """Let time pass up to ``now``."""
@@ -414,10 +425,19 @@ class Link:
             return
         if received is not None:
             stream, frames = received
-            for frame in frames:
-                self._carry_out(session.receive(frame, stream, self._now))
+            self._take(session, frames, stream)
         if event.end_stream:
             self.close(ErrorCode.MALFORMED, "a stream lives as long as its link")
+
+    def _take(self, session: Session, frames: list[Frame], stream: StreamClass) -> None:
+        for frame in frames:
+            if self.ended is not None:
+                return
+            message = session.plain_message(frame) if self._is_up else None
+            if message is None:
+                self._carry_out(session.receive(frame, stream, self._now))
+            else:
+                self._carrier.message_received(self, message)
 
     def _receive_datagram_frame(self, data: bytes) -> None:
         session = self._session
@@ -429,8 +449,7 @@ class Link:
         except FrameError as error:
             self._carry_out(session.refuse_stream(error))
             return
-        for frame in frames:
-            self._carry_out(session.receive(frame, StreamClass.CONTROL, self._now))
+        self._take(session, frames, StreamClass.CONTROL)
 
     def _carry_out(self, effects: tuple[SessionEffect, ...]) -> None:
         for effect in effects:
@@ -480,12 +499,3 @@ class Link:
                 self._outbound.stream_ids[stream] = stream_id
                 self._quic.rank_stream(stream_id, RANKS[stream])
             self._quic.send_stream_data(stream_id, data)
-
-
-def written_address(address: SocketAddress) -> str:
-    """A socket address as ``host:port``; an IPv4 address mapped into IPv6 is shown as itself."""
-    host = str(address[0]).removeprefix("::ffff:")
-    try:
-        return str(Address(host, int(address[1])))
-    except InvalidAddress:
-        return f"[{host}]:{address[1]}"

@@ -58,6 +58,8 @@ class PathConnection(ShortPacketConnection):
     def __init__(self, **options: Any) -> None:
         """Take aioquic's own options."""
         self._queue: list[QuicStream] = []
+        # So many of them are in order.
+        self._ranked = 0
         self._ranks: dict[int, int] = {}
         super().__init__(**options)
         self.path_size = PathSize()
@@ -73,6 +75,7 @@ class PathConnection(ShortPacketConnection):
     def rank_stream(self, stream_id: int, rank: int) -> None:
         """Serve that stream before every one of a higher rank."""
         self._ranks[stream_id] = rank
+        self._ranked = -1
 
     @property
     def datagram_room(self) -> int:
@@ -94,13 +97,14 @@ class PathConnection(ShortPacketConnection):
     @property
     def _streams_queue(self) -> list[QuicStream]:
         # aioquic puts a stream that was served last; the order is stable, so equals take turns.
-        if len(self._queue) > 1:
+        if len(self._queue) != self._ranked:
             self._queue.sort(key=self._rank)
+            self._ranked = len(self._queue)
         return self._queue
 
     @_streams_queue.setter
     def _streams_queue(self, streams: list[QuicStream]) -> None:
-        self._queue = streams
+        self._queue, self._ranked = streams, -1
 
     def _rank(self, stream: QuicStream) -> int:
         return self._ranks.get(stream.stream_id or 0, _LAST_RANK)
@@ -119,6 +123,10 @@ class PathConnection(ShortPacketConnection):
             if size is not None:
                 datagrams += self._probe(size, now)
         return datagrams
+
+    def is_listening(self, now: float) -> bool:
+        """Whether ``datagrams_to_send`` would have nothing to give now."""
+        return self.path_size.next_deadline() > now and super().is_listening(now)
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` has something to do."""
@@ -293,12 +301,14 @@ class _WatchfulReno(RenoCongestionControl):
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
         """See ``QuicCongestionControl``."""
         lost = tuple(packets)
+        self._connection.look_again()
         super().on_packets_lost(now=now, packets=lost)
         self._path_size.lost(max(packet.sent_bytes for packet in lost))
 
     def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
         """See ``QuicCongestionControl``; a probe timeout gives packets up here."""
         lost = tuple(packets)
+        self._connection.look_again()
         super().on_packets_expired(packets=lost)
         self._path_size.lost(max((packet.sent_bytes for packet in lost), default=0))
 

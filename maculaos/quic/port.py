@@ -17,6 +17,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from maculaos.addresses import Address, InvalidAddress
 from maculaos.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,6 +153,15 @@ async def resolve(host: str, port: int, family: socket.AddressFamily) -> list[So
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=flags)
     return _alternating(list(dict.fromkeys(each[4] for each in found)))[:MAX_RESOLVED]
+
+
+def written_address(address: SocketAddress) -> str:
+    """A socket address as ``host:port``; an IPv4 address mapped into IPv6 is shown as itself."""
+    host = str(address[0]).removeprefix("::ffff:")
+    try:
+        return str(Address(host, int(address[1])))
+    except InvalidAddress:
+        return f"[{host}]:{address[1]}"
 
 
 def _alternating(addresses: list[SocketAddress]) -> list[SocketAddress]:

@@ -3,9 +3,10 @@
 aioquic 1.7.2 builds a packet in a buffer, copies the whole of it eight times on its way out, and
 goes once more through all that a packet might hold to learn that there is nothing left. Most
 packets have a short header (RFC 9000, 17.3) and hold nothing but stream data and acknowledgements:
-those are read and written here, on the library's own state (``_spaces``, ``_loss``, ``_cryptos``,
-``_streams`` and what hangs on them). Whatever else is to be said, or is heard, is the library's
-work as ever, and so is every rule: handshakes, migration, loss, limits, keys.
+those are read and written here, and DATAGRAM frames are written, on the library's own state
+(``_spaces``, ``_loss``, ``_cryptos``, ``_streams`` and what hangs on them). Whatever else is to be
+said, or is heard, is the library's work as ever, and so is every rule: handshakes, migration, loss,
+limits, keys.
 """
 
 from __future__ import annotations
@@ -18,37 +19,42 @@ from aioquic.quic.connection import (
     QuicConnectionState,
     QuicReceiveContext,
 )
-from aioquic.quic.packet import QuicPacketType, QuicStreamFrame, decode_packet_number
+from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
 from aioquic.tls import Epoch
-from cryptography.exceptions import InvalidTag
+
+from maculaos.quic.short_frames import (
+    ACK,
+    LONG,
+    NUMBER_BYTES,
+    SAMPLE_END,
+    SPIN,
+    STREAM_HEADER,
+    TAG_BYTES,
+    is_stream,
+    open_packet,
+    protect,
+    read_acknowledgement,
+    read_stream,
+    stream_header,
+    varint,
+)
 
 if TYPE_CHECKING:
+    from aioquic.quic.packet import QuicStreamFrame
     from aioquic.quic.recovery import QuicPacketSpace
     from aioquic.quic.stream import QuicStream, QuicStreamSender
 
     from maculaos.quic.port import SocketAddress
 
-# RFC 9000, 17.3.1: the first byte, and the rest of the header that is always the same length here.
-_LONG: Final = 0x80
-_FIXED: Final = 0x40
-_SPIN: Final = 0x20
-_RESERVED: Final = 0x18
-_KEY_PHASE: Final = 0x04
-_NUMBER_BYTES: Final = 2
-_TAG_BYTES: Final = 16
-# RFC 9001, 5.4.2: what protects the header is sampled so far behind the start of the number.
-_SAMPLE_OFFSET: Final = 4
-_SAMPLE_BYTES: Final = 16
-# RFC 9000, 19: frames, and the bits of STREAM.
-_ACK: Final = 0x02
-_STREAM: Final = 0x08
-_STREAM_END: Final = 0x10
-_HAS_OFFSET, _HAS_LENGTH, _IS_LAST = 0x04, 0x02, 0x01
-# Type, id, offset and length of STREAM at their longest.
-_STREAM_HEADER: Final = 1 + 8 + 8 + 4
+# RFC 9221, 4: with its length.
+_DATAGRAM: Final = 0x31
+_DATAGRAM_HEADER: Final = 1 + 4
 # Beyond 16383 a stream frame of the library cannot tell its length.
 _LIBRARY_SIZE: Final = 16_336
+# Of the millisecond that an acknowledgement waits, the part in which data takes it along.
+_EARLY_S: Final = 0.0006
 # Rather than less than that, a packet waits until more may be under way.
 _WORTH_SENDING: Final = 1024
 # Ranges of packet numbers that aioquic acknowledges at most (MAX_ACK_RANGES).
@@ -67,6 +73,8 @@ class ShortPacketConnection(QuicConnection):
     """A ``QuicConnection`` that is quick at what it does most; its face is used as ever."""
 
     _short: _Short | None = None
+    # Nothing waits that only the library can say; looked at anew after what could change it.
+    _is_quiet = False
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, SocketAddress]]:
         """Everything that may go out now, each with where to."""
@@ -82,6 +90,7 @@ class ShortPacketConnection(QuicConnection):
             super().receive_datagram(data, addr, now=now)
 
     def _by_library(self, now: float) -> list[tuple[bytes, SocketAddress]]:
+        self._is_quiet = False
         size = self._max_datagram_size
         self._max_datagram_size = min(size, _LIBRARY_SIZE)
         try:
@@ -112,25 +121,89 @@ class ShortPacketConnection(QuicConnection):
 
     # Sending.
 
+    def is_listening(self, now: float) -> bool:
+        """Whether ``datagrams_to_send`` would have nothing to give now."""
+        short = self._short
+        if short is None or not self._is_settled or self._has_more_to_say(short, now):
+            return False
+        ack_at = short.space.ack_at
+        return (
+            (ack_at is None or ack_at > now)
+            and not self._datagrams_pending
+            and not any(map(_has_data, self._streams_queue))
+        )
+
     def _has_more_to_say(self, short: _Short, now: float) -> bool:
         """Whether anything but stream data and one range of packet numbers waits."""
         space, limit = short.space, self._local_max_data
         return bool(
-            self._datagrams_pending
-            or self._ping_pending
+            self._ping_pending
             or self._probe_pending
-            or self._retire_connection_ids
+            or limit.used * 2 > limit.value
+            or (space.ack_at is not None and space.ack_at <= now and len(space.ack_queue) != 1)
+            or not (self._is_quiet or self._looks_quiet(short))
+        )
+
+    def _looks_quiet(self, short: _Short) -> bool:
+        """Whether nothing waits of what only the other's words or lost packets bring about."""
+        limit = self._local_max_data
+        self._is_quiet = not (
+            self._retire_connection_ids
             or self._streams_blocked_pending
             or self._network_paths[0].remote_challenges
             or self._handshake_done_pending
-            or limit.used * 2 > limit.value
             or limit.value != limit.sent
             or short.keys._update_key_requested
             or not short.handshake.buffer_is_empty
-            or (space.ack_at is not None and space.ack_at <= now and len(space.ack_queue) != 1)
             or any(map(_has_limits_to_say, self._streams.values()))
             or any(not each.was_sent for each in self._host_cids)
         )
+        return self._is_quiet
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` has something to do."""
+        short = self._short if self._is_settled else None
+        if short is None or self._close_at is None:
+            return super().get_timer()
+        # As the library finds it, but for paths and numbers that are done with.
+        space, loss = short.space, self._loss
+        timer, self._loss_at = self._close_at, space.loss_time
+        if self._loss_at is None and space.ack_eliciting_in_flight:
+            wait_s = loss.get_probe_timeout() * (1 << loss._pto_count)
+            self._loss_at = loss._time_of_last_sent_ack_eliciting_packet + wait_s
+        for other in (space.ack_at, self._loss_at, self._pacing_at):
+            if other is not None and other < timer:
+                timer = other
+        return timer
+
+    # What may make the library want to speak.
+
+    def look_again(self) -> None:
+        """Something of the library's was lost, and is to be said again."""
+        self._is_quiet = False
+
+    def handle_timer(self, now: float) -> None:
+        """Let time pass."""
+        self._is_quiet = False
+        super().handle_timer(now=now)
+
+    def change_connection_id(self) -> None:
+        """Use another of the peer's connection ids."""
+        self._is_quiet = False
+        super().change_connection_id()
+
+    def request_key_update(self) -> None:
+        """Use new keys from the next packet on."""
+        self._is_quiet = False
+        super().request_key_update()
+
+    def _payload_received(
+        self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
+    ) -> tuple[bool, bool]:
+        self._is_quiet = False
+        return super()._payload_received(context, plain, crypto_frame_required)
+
+    # Packets.
 
     def _stream_packets(self, short: _Short, now: float) -> list[tuple[bytes, SocketAddress]]:
         """Packets of acknowledgements and stream data, as many as may leave now."""
@@ -140,13 +213,13 @@ class ShortPacketConnection(QuicConnection):
         while True:
             is_due = space.ack_at is not None and space.ack_at <= now
             waiting = [stream for stream in self._streams_queue if _has_data(stream)]
-            if not (waiting or is_due):
+            if not (waiting or is_due or self._datagrams_pending):
                 break
             if not is_due:
                 self._pacing_at = pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
                     break
-            datagram = self._packet_of(short, waiting, now, is_due=is_due)
+            datagram = self._packet_of(short, waiting, now)
             if not datagram:
                 break
             datagrams.append((datagram, path.addr))
@@ -154,9 +227,7 @@ class ShortPacketConnection(QuicConnection):
             pacer.update_after_send(now=now)
         return datagrams
 
-    def _packet_of(
-        self, short: _Short, waiting: list[QuicStream], now: float, *, is_due: bool
-    ) -> bytes:
+    def _packet_of(self, short: _Short, waiting: list[QuicStream], now: float) -> bytes:
         """One packet, registered as sent; empty if nothing may be under way beside what is."""
         packet = QuicSentPacket(
             epoch=Epoch.ONE_RTT,
@@ -168,12 +239,18 @@ class ShortPacketConnection(QuicConnection):
             sent_time=now,
         )
         frames: list[bytes] = []
-        if is_due:
+        if _takes_along(short.space, now):
             frames.append(self._acknowledge(short.space, packet, now))
         self._add_streams(frames, packet, waiting)
         if not frames:
             return b""
-        datagram = self._protect(short.keys.send, b"".join(frames))
+        datagram = protect(
+            short.keys.send,
+            self._peer_cid.cid,
+            self._packet_number,
+            b"".join(frames),
+            spin=self._spin_bit,
+        )
         packet.sent_bytes = len(datagram)
         self._packet_number += 1
         self._loss.on_packet_sent(packet=packet, space=short.space)
@@ -191,30 +268,31 @@ class ShortPacketConnection(QuicConnection):
             (self._on_ack_delivery, (space, space.largest_received_packet))
         )
         space.ack_at = None
-        numbers = (_ACK, largest, delay_us >> self._local_ack_delay_exponent, 0)
-        return b"".join(map(_varint, (*numbers, largest - received.start)))
+        numbers = (ACK, largest, delay_us >> self._local_ack_delay_exponent, 0)
+        return b"".join(map(varint, (*numbers, largest - received.start)))
 
     def _add_streams(
         self, frames: list[bytes], packet: QuicSentPacket, waiting: list[QuicStream]
     ) -> None:
-        """Fill the packet with data of these streams, in this order."""
+        """Fill the packet: with DATAGRAM frames, then with data of these streams, in this order."""
         control = self._loss._cc
         free = control.congestion_window - control.bytes_in_flight
-        overhead = 1 + len(self._peer_cid.cid) + _NUMBER_BYTES + _TAG_BYTES + sum(map(len, frames))
+        overhead = 1 + len(self._peer_cid.cid) + NUMBER_BYTES + TAG_BYTES + sum(map(len, frames))
         room = min(self._max_datagram_size, free) - overhead
         if free < _WORTH_SENDING and control.bytes_in_flight:
             return
+        room -= self._add_datagrams(frames, packet, room)
         for stream in waiting:
-            if room <= _STREAM_HEADER:
+            if room <= STREAM_HEADER:
                 return
             sender, before = stream.sender, stream.sender.highest_offset
             theirs = before + self._remote_max_data - self._remote_max_data_used
             most = min(theirs, stream.max_stream_data_remote)
-            frame = sender.get_frame(room - _STREAM_HEADER, most)
+            frame = sender.get_frame(room - STREAM_HEADER, most)
             if frame is None:
                 continue
             self._remote_max_data_used += sender.highest_offset - before
-            written = _stream_header(stream.stream_id or 0, frame)
+            written = stream_header(stream.stream_id or 0, frame)
             frames += (written, frame.data)
             room -= len(written) + len(frame.data)
             end = frame.offset + len(frame.data)
@@ -225,20 +303,16 @@ class ShortPacketConnection(QuicConnection):
             # aioquic would only find out when it asks for the next frame.
             sender.buffer_is_empty = not (len(sender._pending) or sender._pending_eof)
 
-    def _protect(self, keys: Any, payload: bytes) -> bytes:
-        """The datagram with that payload (RFC 9001, 5)."""
-        number = self._packet_number
-        first = _FIXED | self._spin_bit * _SPIN | keys.key_phase * _KEY_PHASE | (_NUMBER_BYTES - 1)
-        cid = self._peer_cid.cid
-        header = b"%c%b%b" % (first, cid, (number & 0xFFFF).to_bytes(_NUMBER_BYTES))
-        sealed = keys.aead.encrypt(payload, header, number)
-        start = _SAMPLE_OFFSET - _NUMBER_BYTES
-        mask = keys.hp._mask(sealed[start : start + _SAMPLE_BYTES])
-        hidden = bytearray(header)
-        hidden[0] ^= mask[0] & 0x1F
-        hidden[-2] ^= mask[1]
-        hidden[-1] ^= mask[2]
-        return b"".join((hidden, sealed))
+    def _add_datagrams(self, frames: list[bytes], packet: QuicSentPacket, room: int) -> int:
+        """Add the DATAGRAM frames that fit into so many bytes; return how many they take."""
+        taken, pending = 0, self._datagrams_pending
+        while pending and taken + _DATAGRAM_HEADER + len(pending[0]) <= room:
+            data = pending.popleft()
+            frame = b"%c%b%b" % (_DATAGRAM, varint(len(data)), data)
+            frames.append(frame)
+            taken += len(frame)
+            packet.in_flight = packet.is_ack_eliciting = True
+        return taken
 
     # Receiving.
 
@@ -247,14 +321,14 @@ class ShortPacketConnection(QuicConnection):
         path, cid = self._network_paths[0], self.host_cid
         start = 1 + len(cid)
         if (
-            len(data) < start + _SAMPLE_OFFSET + _SAMPLE_BYTES
-            or data[0] & _LONG
+            len(data) < start + SAMPLE_END
+            or data[0] & LONG
             or path.addr != addr
             or not data.startswith(cid, 1)
         ):
             return False
         space = short.space
-        opened = _open(short.keys.recv, data, start, space.expected_packet_number)
+        opened = open_packet(short.keys.recv, data, start, space.expected_packet_number)
         if opened is None:
             return False
         number, first, payload = opened
@@ -266,7 +340,7 @@ class ShortPacketConnection(QuicConnection):
             space.expected_packet_number = number + 1
         if number > self._spin_highest_pn:
             # RFC 9000, 17.4: the client turns the bit, the server returns it.
-            self._spin_bit = bool(first & _SPIN) is not self._is_client
+            self._spin_bit = bool(first & SPIN) is not self._is_client
             self._spin_highest_pn = number
         is_ack_eliciting = self._take(payload, now)
         if self._state is not QuicConnectionState.CONNECTED or self._close_pending:
@@ -278,9 +352,10 @@ class ShortPacketConnection(QuicConnection):
 
     def _take(self, payload: bytes, now: float) -> bool:
         """Handle the frames of a packet; whether it asks to be acknowledged."""
-        taken = self._take_streams(payload)
+        start = self._take_acknowledgement(payload, now)
+        taken = self._take_streams(payload, start)
         if taken == len(payload):
-            return True
+            return taken > start
         context = QuicReceiveContext(
             epoch=Epoch.ONE_RTT,
             host_cid=self.host_cid,
@@ -300,13 +375,28 @@ class ShortPacketConnection(QuicConnection):
                 reason_phrase=error.reason_phrase,
             )
             return False
-        return is_ack_eliciting or taken > 0
+        return is_ack_eliciting or taken > start
 
-    def _take_streams(self, payload: bytes) -> int:
-        """Handle STREAM frames of known streams at the front; how many bytes they took."""
-        position, size = 0, len(payload)
-        while position < size and _STREAM <= payload[position] < _STREAM_END:
-            read = _read_stream(payload, position)
+    def _take_acknowledgement(self, payload: bytes, now: float) -> int:
+        """Handle an ACK frame of one range at the front; where it ends, 0 if there is none."""
+        read = read_acknowledgement(payload) if payload[0] == ACK else None
+        if read is None:
+            return 0
+        received, delay, end = read
+        self._loss.peer_completed_address_validation = True
+        self._loss.on_ack_received(
+            ack_rangeset=RangeSet([received]),
+            ack_delay=(delay << self._remote_ack_delay_exponent) / 1e6,
+            now=now,
+            space=self._spaces[Epoch.ONE_RTT],
+        )
+        return end
+
+    def _take_streams(self, payload: bytes, position: int) -> int:
+        """Handle STREAM frames of known streams from there on; where they end."""
+        size = len(payload)
+        while position < size and is_stream(payload[position]):
+            read = read_stream(payload, position)
             if read is None:
                 break
             stream_id, frame, end = read
@@ -330,7 +420,10 @@ class ShortPacketConnection(QuicConnection):
             and end <= stream.max_stream_data_local
             and limit.used + new <= limit.value
         )
-        limit.used += new if is_good else 0
+        if is_good:
+            limit.used += new
+            if end * 2 > stream.max_stream_data_local:
+                self._is_quiet = False
         return is_good
 
     def _record(
@@ -348,6 +441,13 @@ class ShortPacketConnection(QuicConnection):
             space.ack_at = now + self._ack_delay
 
 
+def _takes_along(space: QuicPacketSpace, now: float) -> bool:
+    """Whether a packet that goes now acknowledges what came, lest another one has to soon."""
+    if space.ack_at is None:
+        return False
+    return space.ack_at <= now or (space.ack_at - now < _EARLY_S and len(space.ack_queue) == 1)
+
+
 def _has_data(stream: QuicStream) -> bool:
     return not stream.is_blocked and not stream.sender.buffer_is_empty
 
@@ -362,71 +462,3 @@ def _has_limits_to_say(stream: QuicStream) -> bool:
         or stream.sender.reset_pending
         or stream.is_finished
     )
-
-
-def _varint(number: int) -> bytes:
-    """A variable-length integer (RFC 9000, 16)."""
-    if number < 0x40:
-        return bytes((number,))
-    if number < 0x4000:
-        return (number | 0x4000).to_bytes(2)
-    if number < 0x4000_0000:
-        return (number | 0x8000_0000).to_bytes(4)
-    return (number | 0xC000_0000_0000_0000).to_bytes(8)
-
-
-def _stream_header(stream_id: int, frame: QuicStreamFrame) -> bytes:
-    kind = _STREAM | _HAS_LENGTH | _HAS_OFFSET * bool(frame.offset) | _IS_LAST * frame.fin
-    offset = _varint(frame.offset) if frame.offset else b""
-    return b"%c%b%b%b" % (kind, _varint(stream_id), offset, _varint(len(frame.data)))
-
-
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at that position, and where it ends; raises ``IndexError`` at the end."""
-    first = data[position]
-    length = 1 << (first >> 6)
-    end = position + length
-    if end > len(data):
-        raise IndexError(end)
-    return int.from_bytes(data[position:end]) & ((1 << (8 * length - 2)) - 1), end
-
-
-def _read_stream(data: bytes, position: int) -> tuple[int, QuicStreamFrame, int] | None:
-    """The STREAM frame at that position: its stream, itself, where it ends; nothing if cut off."""
-    kind, offset = data[position], 0
-    try:
-        stream_id, position = _read_varint(data, position + 1)
-        if kind & _HAS_OFFSET:
-            offset, position = _read_varint(data, position)
-        length = len(data) - position
-        if kind & _HAS_LENGTH:
-            length, position = _read_varint(data, position)
-    except IndexError:
-        return None
-    end = position + length
-    if end > len(data) or not length:
-        return None
-    content = data[position:end]
-    return stream_id, QuicStreamFrame(content, bool(kind & _IS_LAST), offset), end
-
-
-def _open(keys: Any, data: bytes, start: int, expected: int) -> tuple[int, int, bytes] | None:
-    """Number, first byte and payload of a packet whose number is at ``start``.
-
-    Nothing if it cannot be read with these keys, or sets what must not be set.
-    """
-    sample = start + _SAMPLE_OFFSET
-    mask = keys.hp._mask(data[sample : sample + _SAMPLE_BYTES])
-    first = data[0] ^ (mask[0] & 0x1F)
-    if first & _RESERVED or bool(first & _KEY_PHASE) != bool(keys.key_phase):
-        return None
-    length = (first & 0x03) + 1
-    end = start + length
-    written = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + length])
-    number = decode_packet_number(written, length * 8, expected)
-    header = b"%c%b%b" % (first, data[1:start], written.to_bytes(length))
-    aead = keys.aead
-    try:
-        return number, first, aead._aead.decrypt(aead._nonce(number), data[end:], header)
-    except InvalidTag:
-        return None

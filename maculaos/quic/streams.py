@@ -114,6 +114,13 @@ class OutboundStreams:
         queue.append(data)
         return True
 
+    def holds_more_than(self, size: int) -> bool:
+        """Whether more bytes wait, or are not acknowledged yet; counted only when they may be."""
+        if sum(self._estimates) <= size:
+            return False
+        self._count(len(_ORDER) - 1)
+        return sum(self._estimates) > size
+
     def take(self) -> list[tuple[StreamClass, bytes]]:
         """Everything queued, by class, the first rank first; the buffers are empty afterwards."""
         taken = []

@@ -1,4 +1,4 @@
-"""Remote calls: who answers which method, and which calls are waiting.
+"""Remote calls: who answers which method, who of them is chosen, and which calls are waiting.
 
-Pure tables. There is no streaming and no cancellation; the node carries calls and results.
+Pure tables that know no messages; the node carries calls and results.
 """

@@ -78,9 +78,14 @@ class PendingCalls(Generic[Request]):
         return own is not None and origin_call in own
 
     def open(self, call: PendingCall[Request], provider: Party) -> bool:
-        """Wait for ``provider`` to answer ``call``; false if too many calls wait already."""
+        """Wait for ``provider`` to answer ``call``; false if too many calls wait already.
+
+        A call whose origin uses its number already is one too many, too.
+        """
         own = self._of_origin.get(call.origin) or {}
-        if len(self._calls) >= self._limit or len(own) >= self._share or not self._bring(call):
+        if len(self._calls) >= self._limit or len(own) >= self._share:
+            return False
+        if call.origin_call in own or not self._bring(call):
             return False
         self._last_number = number = self._last_number + 1
         call.number, call.provider = number, provider

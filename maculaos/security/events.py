@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maculaos.wire.signatures import BadSignature, check_event, sign_event
+from maculaos.wire.signatures import BadSignature, check_run, sign_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maculaos.security.credentials import Credentials
     from maculaos.wire.events import Events
-    from maculaos.wire.messages import Event
-    from maculaos.wire.signatures import E
 
 
 class RealmEventSeal:
@@ -21,15 +19,15 @@ class RealmEventSeal:
     def __init__(self, current: Callable[[], Credentials]) -> None:
         self._current = current
 
-    def sign(self, event: E) -> E:
-        """The same event, signed by this node; raises ``LocalProtocolError`` if not its own."""
+    def sign(self, run: Events) -> Events:
+        """The same run, signed by this node; raises ``LocalProtocolError`` if not its own."""
         ours = self._current()
-        return sign_event(event, ours.identity.realm, ours.key)
+        return sign_run(run, ours.identity.realm, ours.key)
 
-    def is_genuine(self, event: Event | Events) -> bool:
+    def is_genuine(self, run: Events) -> bool:
         """Whether the publisher signed it, for this realm."""
         try:
-            check_event(event, self._current().identity.realm)
+            check_run(run, self._current().identity.realm)
         except BadSignature:
             return False
         return True

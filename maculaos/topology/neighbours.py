@@ -9,9 +9,9 @@ link stays as long as one end wants it:
   when it holds more than k links that it does not want;
 - a link that is pinned is never closed;
 - no link is closed before k/2 links to wanted, living members are up;
-- but a node that has as many links as it may have closes the one that it has not wanted longest,
-  as soon as both ends had the time to tell each other what they know: else nobody whom it wants
-  finds room.
+- but a node that has as many links as it may have closes those that it has not wanted longest, an
+  eighth of what it may have, as soon as both ends had the time to tell each other what they know:
+  else nobody whom it wants finds room.
 
 One lost member at a time is tried, for ever, so that a partition heals however long it was. How to
 reach a member, who is alive, and how two simultaneous dials settle is the caller's business.
@@ -255,7 +255,7 @@ class Neighbours:
         return spare
 
     def _spare(self) -> list[tuple[NodeId, _Link, float]]:
-        """Links that may be closed, and when: one for room, none while too few wanted are up."""
+        """Links that may be closed, and when: some for room, none while too few wanted are up."""
         unwanted = [
             (node_id, link, link.unwanted_since + self._settings.grace_s)
             for node_id, link in self._links.items()
@@ -265,8 +265,10 @@ class Neighbours:
         ]
         staying = sum(not link.is_spared for link in self._links.values())
         if staying >= self._links_max and unwanted:
-            node_id, link, at = min(unwanted, key=lambda each: each[2])
-            return [(node_id, link, at - self._settings.grace_s + _EXCHANGE_S)]
+            # Several at a time: where one found no room, most likely more wait.
+            oldest = sorted(unwanted, key=lambda each: each[2])[: self._links_max // 8 or 1]
+            early_s = self._settings.grace_s - _EXCHANGE_S
+            return [(node_id, link, at - early_s) for node_id, link, at in oldest]
         up = sum(node_id in self._links for node_id in self._wanted)
         if up < max(1, min(self._settings.degree // 2, len(self.rings) - 1)):
             return []

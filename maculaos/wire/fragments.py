@@ -69,7 +69,9 @@ class Assembler:
 
     def next_deadline(self) -> float | None:
         """When ``check_time`` will complain, unless more comes; never if all is whole."""
-        return min((each.deadline for each in self._unfinished.values()), default=None)
+        if not self._unfinished:
+            return None
+        return min(each.deadline for each in self._unfinished.values())
 
     def check_time(self, now: float) -> None:
         """Raise ``FrameError`` if a payload was begun and its next piece is overdue."""

@@ -117,40 +117,6 @@ class Digest(Struct, frozen=True, array_like=True):
     buckets: bytes = b""
 
 
-class Publish(Struct, frozen=True, array_like=True):
-    """A client asks its node to publish."""
-
-    request: int
-    topic: str
-    payload: Raw
-
-
-class Subscribe(Struct, frozen=True, array_like=True):
-    """The sender wants events of these topics."""
-
-    topics: tuple[str, ...]
-
-
-class Unsubscribe(Struct, frozen=True, array_like=True):
-    """The sender no longer wants events of these topics."""
-
-    topics: tuple[str, ...]
-
-
-class Event(Struct, frozen=True, array_like=True):
-    """One published message on its way to a subscriber."""
-
-    topic: str
-    publisher: bytes
-    sequence: int
-    payload: Raw
-    # So many more links it may travel; 0 is for one that its publisher sends to each subscriber.
-    hops: int = 0
-    # Of the publisher, if it signs; see ``wire.signatures``.
-    public_key: bytes = b""
-    signature: bytes = b""
-
-
 class RpcCall(Struct, frozen=True, array_like=True):
     """A call; ``deadline_ms`` is the time left, in milliseconds, when it was sent."""
 
@@ -232,7 +198,6 @@ class Close(Struct, frozen=True, array_like=True):
 
 Message: TypeAlias = (
     Handshake | HandshakeAck | Heartbeat | Ping | Pong | PingRequest | Nack | Digest
-    | Publish | Subscribe | Unsubscribe | Event
     | Post | Watch | Unwatch | Delivery | Taken | Events | Receipt
     | Interest | InterestDigest | InterestWanted
     | RpcCall | RpcResult | RpcError | RpcRegister | RpcUnregister | RpcCancel | RpcCredit
@@ -249,10 +214,6 @@ _BODIES: Final[dict[MessageType, type[Message]]] = {
     MessageType.PING_REQUEST: PingRequest,
     MessageType.NACK: Nack,
     MessageType.DIGEST: Digest,
-    MessageType.PUBLISH: Publish,
-    MessageType.SUBSCRIBE: Subscribe,
-    MessageType.UNSUBSCRIBE: Unsubscribe,
-    MessageType.EVENT: Event,
     MessageType.POST: Post,
     MessageType.WATCH: Watch,
     MessageType.UNWATCH: Unwatch,

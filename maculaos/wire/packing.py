@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from maculaos.wire.compression import compress, inflate
+from maculaos.wire.compression import MIN_COMPRESSED_SIZE, compress, inflate
 from maculaos.wire.fragments import Assembler, cut
 from maculaos.wire.frames import Frame, FrameError, encode_frame
 from maculaos.wire.messages import body_frame, decode_message
@@ -36,6 +36,8 @@ class Packer:
         them, as between near nodes, nothing is compressed. Raises ``FrameError`` above 16 MiB.
         """
         frame = body_frame(message)
+        if len(frame.payload) < MIN_COMPRESSED_SIZE:
+            return (encode_frame(frame),)
         deflated = compress(frame.payload) if may_compress else None
         if deflated is not None:
             frame = Frame(frame.kind, deflated, _COMPRESSED)

@@ -18,10 +18,7 @@ class MessageType(IntEnum):
     PING_REQUEST = 0x06
     NACK = 0x07
     DIGEST = 0x08
-    PUBLISH = 0x10
-    SUBSCRIBE = 0x11
-    UNSUBSCRIBE = 0x12
-    EVENT = 0x13
+    # 0x10 to 0x13 carried single events in protocol 1.
     POST = 0x14
     WATCH = 0x15
     UNWATCH = 0x16

@@ -200,7 +200,7 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
 async def _ask_mesh(probe: MeshProbe, place: Place) -> None:
     if place.socket is None:
         raise _Bad("the app has no node to ask")
-    async with connect(place.socket, name="reconciler") as mesh:
+    async with connect(place.socket, name="reconciler", reconnect=False) as mesh:
         if probe.method is not None:
             await mesh.call(probe.method, None, probe.timeout_s)
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from architecture import tree
+from architecture import rooms, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,26 +46,6 @@ _CORES: Final = (
     "maculaos.pubsub",
     "maculaos.rpc",
     *_DISCOVERY_CORES,
-)
-# The rest of that room runs nodes and programs.
-_LOADTEST_CORES: Final = tuple(
-    f"maculaos.loadtest.{core}"
-    for core in (
-        "charts",
-        "checker",
-        "faults",
-        "latencies",
-        "load",
-        "outcome",
-        "plot",
-        "report",
-        "scale",
-        "scenario",
-        "schedule",
-        "site",
-        "stamps",
-        "timeline",
-    )
 )
 # Builders and parsers of one tool each, and what is worked out without asking the machine.
 _FREEBSD_CORES: Final = (
@@ -248,7 +228,6 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.discovery.settings": (),
     "maculaos.topology.settings": (),
     "maculaos.documents": ("maculaos.errors",),
-    **dict.fromkeys(_LOADTEST_CORES, ("maculaos.errors", *_LOADTEST_CORES)),
     "maculaos.session": (*_WORDS, "maculaos.wire", "maculaos.effects"),
     "maculaos.security.certificates": (*_WORDS, "maculaos.security.revocations"),
     "maculaos.security.revocations": _WORDS,
@@ -266,7 +245,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.security.events": (
         *_WORDS,
         "maculaos.security.credentials",
-        "maculaos.wire.messages",
+        "maculaos.wire.events",
         "maculaos.wire.signatures",
     ),
     "maculaos.quic": (
@@ -284,21 +263,27 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.wire",
         "maculaos.host",
         # What may be written as a topic or a method, so that a slip is told before it is sent.
+        "maculaos.pubsub.patterns",
         "maculaos.pubsub.topics",
         "maculaos.rpc.methods",
+        # A node in the program's own process; loaded by whoever wants one.
+        "maculaos.embedded",
     ),
-    "maculaos.configuration": (*_WORDS, "maculaos.documents"),
-    "maculaos.loadtest": (
-        "maculaos.errors",
-        "maculaos.client",
+    "maculaos.embedded": (
+        *_WORDS,
+        "maculaos.wire",
+        "maculaos.control",
         "maculaos.daemon",
         "maculaos.host",
-        "maculaos.security.authority",
     ),
+    "maculaos.configuration": (*_WORDS, "maculaos.documents"),
+    **rooms.LOADTEST,
     "maculaos.whereabouts": (*_WORDS, "maculaos.host", "maculaos.quic", "maculaos.discovery"),
+    "maculaos.dialling": ("maculaos.effects", "maculaos.node", "maculaos.quic"),
     "maculaos.daemon": (
         *_WORDS,
         "maculaos.whereabouts",
+        "maculaos.dialling",
         "maculaos.wire",
         "maculaos.effects",
         "maculaos.configuration",
@@ -339,7 +324,8 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 PURE: Final = (
     *_WORDS,
     *_CORES,
-    *_LOADTEST_CORES,
+    *rooms.LOADTEST_CORES,
+    *rooms.LOADTEST_VIRTUAL,
     "maculaos.cli.overview",
     "maculaos.cli.route",
     *_RECONCILER_WORDS,

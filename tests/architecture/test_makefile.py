@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TARGETS = (
     "help", "up", "up-check", "down", "test", "check", "format", "simulate",
-    "bench", "image", "installer", "boot", "test-vm", "lock", "clean",
+    "bench", "bench-peers", "image", "installer", "boot", "test-vm", "lock", "clean",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")

@@ -34,14 +34,12 @@ from maculaos.wire.frames import HEADER, Frame, encode_frame
 from maculaos.wire.messages import (
     Close,
     Error,
-    Event,
     Handshake,
     HandshakeAck,
     Heartbeat,
     Message,
     Ping,
     Pong,
-    Publish,
     RpcCall,
     RpcCancel,
     RpcCredit,
@@ -49,7 +47,6 @@ from maculaos.wire.messages import (
     RpcRegister,
     RpcResult,
     Rumour,
-    Subscribe,
     encode_message,
 )
 from maculaos.wire.registry import FrameFlag, MessageType
@@ -63,16 +60,11 @@ _SIGNER: Final = bytes(node_id_of(bytes.fromhex("302a300506032b6570032100") + _K
 _VALUE: Final = Raw(msgspec.msgpack.encode({"a": [1, 2.5, None, "text", b"bytes"], "b": {"c": 1}}))
 _LONG: Final = Raw(msgspec.msgpack.encode("words that repeat themselves " * 100))
 HONEST: Final[tuple[Message, ...]] = (
-    Handshake(1, "home", _NODE, "n1", ("127.0.0.1:4701",), "maculaos/0.1.0", 7),
-    HandshakeAck(1, "home", _NODE, "n1", (), "maculaos/0.1.0", 7),
+    Handshake(2, "home", _NODE, "n1", ("127.0.0.1:4701",), "maculaos/0.1.0", 7),
+    HandshakeAck(2, "home", _NODE, "n1", (), "maculaos/0.1.0", 7),
     Heartbeat((_RUMOUR,) * 3, True),
     Ping(1, (_RUMOUR,)),
     Pong(2**63, (_RUMOUR,)),
-    Publish(1, "a.b", _VALUE),
-    Subscribe(("a.b", "c")),
-    Event("a.b", _NODE, 9, _VALUE),
-    Event("a.b", _NODE, 10, _LONG),
-    Event("a.b", _SIGNER, 11, _VALUE, 0, _KEY, bytes(64)),
     RpcCall(1, "m.n", 1000, _NODE, _VALUE),
     RpcResult(1, _LONG),
     RpcError(1, 1, "no"),

@@ -1,7 +1,7 @@
 """What hostile frames are thrown at: the reader, the session, and whatever reads what they carry.
 
 Nothing but ``FrameError`` may leave the reader and nothing at all the session; what it delivers
-is encoded again and its payloads are read, as a node and its clients would.
+is encoded again and its payloads are read, as a node and its clients would; then a node hears it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Final
 
 from msgspec import Raw
 
+from fuzz.household import Household
 from maculaos.errors import RemoteProtocolError
 from maculaos.identity import Identity, NodeId
-from maculaos.session import Deliver, Refuse, Reply, Session, SessionTerms
+from maculaos.session import PROTOCOL_VERSION, Deliver, Refuse, Reply, Session, SessionTerms
+from maculaos.wire.events import Events
 from maculaos.wire.fragments import MAX_HELD_SIZE
 from maculaos.wire.frames import Frame, FrameError, FrameReader
-from maculaos.wire.messages import Event, Handshake, HandshakeAck, Message, encode_message
+from maculaos.wire.messages import Handshake, HandshakeAck, Message, encode_message
 from maculaos.wire.packing import Packer
 from maculaos.wire.registry import StreamClass
-from maculaos.wire.signatures import BadSignature, check_event, is_signed
+from maculaos.wire.signatures import BadSignature, check_run, is_signed
 from maculaos.wire.values import decode_value
 
 OWN: Final = Identity("home", NodeId(bytes(32)), "n0")
@@ -37,7 +39,8 @@ _TERMS: Final = SessionTerms(
     waiting_bytes=100_000,
 )
 _GREETINGS: Final = {
-    kind: kind(1, PEER.realm, PEER.node_id, PEER.name, (), "") for kind in (Handshake, HandshakeAck)
+    kind: kind(PROTOCOL_VERSION, PEER.realm, PEER.node_id, PEER.name, (), "")
+    for kind in (Handshake, HandshakeAck)
 }
 
 
@@ -46,6 +49,7 @@ class Victim:
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self._household = Household()
         self._links = 0
         self._begin()
 
@@ -98,6 +102,7 @@ class Victim:
                 case Deliver(message):
                     self.outcomes["delivered"] += 1
                     _use(message)
+                    self._household.hear(message)
                 case _:
                     self.outcomes["established"] += 1
         held = self._session._unpacker.assembler.held_size
@@ -109,9 +114,9 @@ def _use(message: Message) -> None:
     """Do with a message what a node and a client do: pass it on, and read its payload."""
     with suppress(FrameError):
         Packer().pack(message)
-    if isinstance(message, Event) and is_signed(message):
+    if isinstance(message, Events) and is_signed(message):
         with suppress(BadSignature):
-            check_event(message, OWN.realm)
+            check_run(message, OWN.realm)
     for payload in (getattr(message, "payload", None), *getattr(message, "payloads", ())):
         if isinstance(payload, Raw):
             with suppress(RemoteProtocolError):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from credentials import RealmFolder
     from maculaos.security.credentials import Credentials
 
-HELLO = encode_message(Handshake(1, "", b"", "x", (), "x"))
+HELLO = encode_message(Handshake(2, "", b"", "x", (), "x"))
 
 
 @pytest.fixture

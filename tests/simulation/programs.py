@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from maculaos.wire.messages import RpcCall, RpcCancel, RpcError, RpcResult
-from maculaos.wire.registry import Answering
+from maculaos.wire.registry import Answering, RpcErrorCode
 from maculaos.wire.values import decode_value, encode_value
 from simulation.world import World
 
@@ -84,7 +84,10 @@ class Programs:
         if call.answering == Answering.STREAM:
             for number in range(self.parts):
                 self.world.say(name, RpcResult(call.call, encode_value(number), more=True))
-        self.world.say(name, RpcResult(call.call, call.payload))
+        if call.method == "breaks":
+            self.world.say(name, RpcError(call.call, RpcErrorCode.HANDLER_FAILED, "broken"))
+        else:
+            self.world.say(name, RpcResult(call.call, call.payload))
 
     def check_ends(self, slack_s: float = 0.1) -> None:
         """Every call ended once, by its deadline of 5 s, and was run once at most."""

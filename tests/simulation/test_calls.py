@@ -30,6 +30,17 @@ def far_from(world: World, name: str) -> str:
     return next(other for other in world.hosts if other not in linked and other != name)
 
 
+def calls_in(world: World, name: str) -> int:
+    """How many calls of others came to that node."""
+    stats = world.ask(name, "macula.stats")
+    assert isinstance(stats, dict)
+    counters = stats["counters"]
+    assert isinstance(counters, dict)
+    count = counters["calls_in"]
+    assert isinstance(count, int)
+    return count
+
+
 def known_far_provider(seed: int) -> tuple[World, str, Programs]:
     """A mesh in which n1 has found a provider without a link to it."""
     world, _, programs = mesh(20, seed)
@@ -74,6 +85,20 @@ def test_stream_from_afar_comes_whole_and_in_order_though_envelopes_are_lost(see
     assert [each.more for each in heard if isinstance(each, RpcResult)][-2:] == [True, False]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_error_ends_a_stream_from_afar_behind_all_that_came_before_it(seed: int) -> None:
+    world, far, programs = known_far_provider(seed)
+    world.say(far, RpcRegister(("breaks",)))
+    programs.run_for(3.0)
+    world.faults.envelope_loss = 0.2
+    number = programs.call("n1", "breaks", 30_000, answering=Answering.STREAM)
+    programs.run_for(30.0)
+    *parts, last = programs.answers["n1", number]
+    assert isinstance(last, RpcError), world.replay
+    assert last.code == RpcErrorCode.HANDLER_FAILED, world.replay
+    assert len(parts) == programs.parts, world.replay
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_call_ends_once_by_its_deadline_under_loss_kills_and_partitions(seed: int) -> None:
     world, names, programs = mesh(16, seed)
@@ -113,12 +138,15 @@ def test_call_that_nobody_answers_is_told_so_within_a_second_in_a_mesh_of_25() -
 
 def test_method_that_was_withdrawn_meanwhile_is_found_elsewhere_or_not_at_all() -> None:
     world, far, programs = known_far_provider(3)
+    before = calls_in(world, far)
     world.say(far, RpcUnregister(("add",)))
-    number = programs.call("n1", "add")
-    programs.run_for(4.0)
-    (answer,) = programs.answers["n1", number]
-    assert isinstance(answer, RpcError), world.replay
-    assert answer.code == RpcErrorCode.NO_PROVIDER, world.replay
+    for _ in range(3):
+        number = programs.call("n1", "add")
+        programs.run_for(4.0)
+        (answer,) = programs.answers["n1", number]
+        assert isinstance(answer, RpcError), world.replay
+        assert answer.code == RpcErrorCode.NO_PROVIDER, world.replay
+    assert calls_in(world, far) == before + 1, world.replay
 
 
 def test_cancelled_far_call_is_cancelled_at_its_provider() -> None:
@@ -179,10 +207,9 @@ def test_policies_that_spread_use_every_provider_of_a_mesh(choice: Choice) -> No
     counts = [programs.runs_at[name] - before[name] for name in providers]
     assert sum(counts) == 60, world.replay
     fair = 60 / len(providers)
-    if choice is Choice.RANDOM:
-        assert min(counts) > fair / 4, (counts, world.replay)
-    else:
-        assert max(counts) - min(counts) <= 2, (counts, world.replay)
+    # In turn they differ by what was lost of a turn; by lot, and by who is quick, by more.
+    least = {Choice.ROUND_ROBIN: fair - 2, Choice.LEAST_PENDING: fair / 2, Choice.RANDOM: fair / 4}
+    assert min(counts) >= least[choice], (counts, world.replay)
 
 
 def test_provider_that_restarts_does_not_run_a_call_of_its_former_life_again() -> None:

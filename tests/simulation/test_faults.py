@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maculaos.wire.messages import Event, Publish, Subscribe
+from maculaos.wire.events import Delivery, Post, Watch
 from maculaos.wire.values import encode_value
 from simulation.clocks import HostClock
 from simulation.faults import Faults
@@ -62,15 +62,15 @@ def test_streams_keep_their_order_in_a_network_that_loses_a_fifth(seed: int) -> 
     for name in names:
         world.connect_client(name)
     world.run_until_true(lambda: world.is_whole(*names), 60.0)
-    world.say("n2", Subscribe(("news",)))
+    world.say("n2", Watch(0, 1, "news", 1000))
     world.run_for(5.0)
     payloads = [encode_value(number) for number in range(50)]
     for number, payload in enumerate(payloads):
-        world.say("n1", Publish(number, "news", payload))
+        world.say("n1", Post(number, "news", (payload,)))
         world.run_for(0.01)
     world.run_for(10.0)
-    events = [each for each in world.heard("n2", Event) if isinstance(each, Event)]
-    assert [each.payload for each in events] == payloads, world.replay
+    heard = [each for each in world.heard("n2", Delivery) if isinstance(each, Delivery)]
+    assert [payload for each in heard for payload in each.payloads] == payloads, world.replay
 
 
 @pytest.mark.parametrize("seed", range(3))

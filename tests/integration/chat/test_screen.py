@@ -8,9 +8,10 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from textual.widgets import RichLog, Static
+from textual.widgets import Static
 
 from architecture import tree
+from chat.paper import Paper
 from chat.picture import draw
 from chat.screen import Chat, Line
 from chatting import make_session, people, two_nodes, until
@@ -55,11 +56,15 @@ async def say(pilot: Pilot[None], text: str) -> None:
 
 def talk(chat: Chat) -> str:
     """What stands in the middle of the screen."""
-    return "\n".join(strip.text for strip in chat.query_one("#log", RichLog).lines)
+    return chat.query_one(Paper).text
 
 
 def shown_people(chat: Chat) -> str:
     return str(chat.query_one("#people", Static).content)
+
+
+def writing(chat: Chat) -> str:
+    return str(chat.query_one("#writing", Static).content)
 
 
 def test_two_people_talk_whisper_and_see_each_other_vanish(place: Yard) -> None:
@@ -72,6 +77,8 @@ def test_two_people_talk_whisper_and_see_each_other_vanish(place: Yard) -> None:
             await say(anna, "hello :wave:")
             await until(lambda: "anna hello 👋" in talk(two), "bob reads it")
             await until(lambda: "✓" in talk(one), "anna sees that it was taken")
+            await bob.press(*"well")
+            await until(lambda: "bob is writing …" in writing(one), "anna sees bob writing")
             await say(bob, "/msg anna psst")
             await until(lambda: len(one.session.house.rooms) == 2, "anna has a private word")
             assert "psst" not in talk(one)
@@ -80,7 +87,7 @@ def test_two_people_talk_whisper_and_see_each_other_vanish(place: Yard) -> None:
             place.running[1].kill()
             await until(lambda: "○ bob" in shown_people(one), "anna sees that bob is lost")
             assert people(one.session) == {"bob": "lost"}
-            assert "no node" in str(two.query_one("#bar", Static).content)
+            assert "is gone" in str(two.query_one("#bar", Static).content)
 
     run(main())
 

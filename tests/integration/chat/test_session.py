@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from chat.room import Fate
 from chatting import living, make_session, notices, people, texts, two_nodes, until
 from maculaos.client import connect
+from node_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 @pytest.fixture
 def place() -> Iterator[Yard]:
     yield from two_nodes()
+
+
+def port_of(place: Yard, name: str) -> int:
+    config = (place.folder / f"{name}.yaml").read_text()
+    return int(re.findall(r"listen: {port: (\d+)}", config)[0])
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -112,6 +119,22 @@ def test_whoever_was_cut_off_learns_what_was_said_meanwhile(place: Yard) -> None
             await asyncio.to_thread(place.start, "n2")
             await until(lambda: people(anna)["bob"] == "here", "bob is back")
             await until(lambda: texts(bob) == ["did you see that?"], "bob learns it")
+
+    run(main())
+
+
+def test_a_person_may_bring_their_own_node(place: Yard) -> None:
+    """The node of n3 lives in the program of cleo, and ends with it."""
+    config = place.configure("n3", free_port(), (port_of(place, "n1"),))
+
+    async def main() -> None:
+        anna, cleo = make_session("anna"), make_session("cleo")
+        async with living(anna, place.socket("n1")):
+            async with living(cleo, lambda: connect(embedded=str(config), name="chat")):
+                await until(lambda: people(anna) == {"cleo": "here"}, "anna sees cleo")
+                await anna.say("#lobby", "welcome")
+                await until(lambda: texts(cleo) == ["welcome"], "cleo reads it")
+            await until(lambda: people(anna) == {"cleo": "lost"}, "anna sees that cleo is gone")
 
     run(main())
 

@@ -11,7 +11,8 @@ from loopback import BULK, CONTROL, MESSAGES, event, open_node, run
 from maculaos.effects import Carriage
 from maculaos.quic.streams import RANKS
 from maculaos.settings import LimitSettings
-from maculaos.wire.messages import Event, Ping, Pong, encode_message
+from maculaos.wire.events import Events
+from maculaos.wire.messages import Ping, Pong, encode_message
 from maculaos.wire.registry import ErrorCode, StreamClass
 from mesh_peers import RawPeer, eventually, raw_peer
 
@@ -27,7 +28,7 @@ def test_more_urgent_messages_arrive_first_whatever_was_queued_first(realm: Real
             for stream in reversed(by_rank):
                 assert link.send(event(os.urandom(100_000), int(stream)), stream)
             await two.recorder.until(lambda: len(two.recorder.heard) == len(by_rank))
-            heard = [said.sequence for said in two.recorder.heard if isinstance(said, Event)]
+            heard = [said.sequence for said in two.recorder.heard if isinstance(said, Events)]
             assert heard == [int(stream) for stream in by_rank]
 
     run(main())

@@ -12,7 +12,8 @@ import pytest
 
 from loopback import BULK, CONTROL, MESSAGES, event, open_node, run
 from maculaos.errors import UsageError
-from maculaos.wire.messages import Event, Ping
+from maculaos.wire.events import Events
+from maculaos.wire.messages import Ping
 from mesh_peers import eventually
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def pour(link: Link) -> None:
 
 def heard_all(node: Node) -> bool:
     """Whether all of it came; once each, and in order."""
-    numbers = [said.sequence for said in node.recorder.heard if isinstance(said, Event)]
+    numbers = [said.sequence for said in node.recorder.heard if isinstance(said, Events)]
     assert numbers == list(range(len(numbers)))
     return len(numbers) == COUNT
 

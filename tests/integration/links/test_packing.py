@@ -1,4 +1,4 @@
-"""Packed messages and newer peers on real links: text shrinks, long ones are cut, ERROR is said."""
+"""Packed messages and newer peers on real links: long ones are cut, ERROR is said."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from credentials import RealmFolder
 
 
-def test_text_and_noise_arrive_as_they_were_and_text_costs_less(realm: RealmFolder) -> None:
+def test_text_and_noise_arrive_as_they_were_and_no_near_node_waits_for_zlib(
+    realm: RealmFolder,
+) -> None:
     async def main() -> None:
         async with open_node(realm, "n1") as one, open_node(realm, "n2") as two:
             link = await one.endpoint.dial(two.address)
@@ -28,7 +30,8 @@ def test_text_and_noise_arrive_as_they_were_and_text_costs_less(realm: RealmFold
                 await two.recorder.until(lambda count=count: len(two.recorder.heard) > count)  # type: ignore[misc]
                 assert two.recorder.heard[-1] == event(payload)
                 costs.append(link.bytes_sent - before)
-            assert costs[0] < costs[1] / 4
+            # The loopback carries bytes in less time than it takes to save them.
+            assert min(costs) > 0.9 * len(text)
 
     run(main())
 

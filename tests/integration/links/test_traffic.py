@@ -9,8 +9,9 @@ import pytest
 
 from loopback import BULK, CONTROL, MESSAGES, event, open_node, run
 from maculaos.settings import LimitSettings
+from maculaos.wire.events import Events
 from maculaos.wire.frames import MAX_PAYLOAD_SIZE, Frame, FrameError, encode_frame
-from maculaos.wire.messages import Error, Event, Ping, Pong, encode_message
+from maculaos.wire.messages import Error, Ping, Pong, encode_message
 from mesh_peers import eventually, raw_peer
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def test_many_small_messages_arrive_once_and_in_order(realm: RealmFolder) -> Non
                 assert link.send(Pong(number), MESSAGES)
                 assert link.send(event(b"x" * 50, number), BULK)
             await two.recorder.until(lambda: len(two.recorder.heard) >= 15_000)
-            for kind in (Ping, Pong, Event):
+            for kind in (Ping, Pong, Events):
                 heard = [said.sequence for said in two.recorder.heard if isinstance(said, kind)]
                 assert heard == list(range(5000))
 

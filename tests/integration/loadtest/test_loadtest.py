@@ -41,7 +41,7 @@ def test_two_nodes_deliver_everything_and_the_report_shows_it(tmp_path: Path) ->
     assert (found["lost"], found["duplicates"], found["disordered"], found["foreign"]) == (0,) * 4
     assert found["latency"]["count"] == 600
     assert 0 < found["latency"]["p50_ms"] <= found["latency"]["max_ms"]
-    assert sum(each["delivered"] for each in found["seconds"]) == 600
+    assert sum(each["delivered"] for each in found["slots"]) == 600
     assert "2 nodes, 1 publisher, 2 subscribers" in done.stderr
     page = report.read_text()
     assert page.count("<svg") == 4
@@ -71,6 +71,28 @@ def test_nodes_that_run_already_are_used_and_left_as_they_were() -> None:
         found, _ = loadtest("--rate", "100", "--duration", "0.5", *at)
         assert (found["delivered"], found["lost"]) == (50, 0)
         assert [node.poll() for node in nodes] == [None, None]
+
+
+def test_a_run_ends_though_the_node_of_its_publisher_never_comes_back() -> None:
+    found, _ = loadtest("--rate", "100", "--duration", "2", "--fault", "kill:n1@1")
+    assert found["errors"] == {"NODE_GONE": found["refused"]}
+    assert found["published"] == 200
+    assert 50 < found["refused"] <= 100
+
+
+def test_acknowledged_events_all_come() -> None:
+    found, _ = loadtest("--rate", "200", "--duration", "1", "--acknowledge")
+    assert (found["delivered"], found["lost"], found["refused"]) == (200, 0, 0)
+
+
+def test_virtual_nodes_are_told_of_in_the_same_way(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    words = ("--nodes", "10", "--rate", "50", "--duration", "2", "--report", str(report))
+    found, done = loadtest("--virtual", "--latency", "3", *words)
+    assert (found["delivered"], found["lost"]) == (100, 0)
+    assert 3 <= found["latency"]["p50_ms"] < 10
+    assert "10 nodes" in done.stderr
+    assert "<svg" in report.read_text()
 
 
 @pytest.mark.parametrize(

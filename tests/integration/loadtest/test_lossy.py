@@ -1,4 +1,4 @@
-"""Fronts of nodes: all datagrams pass, or the wished share of them, in both directions."""
+"""Proxies of nodes: all datagrams pass, or the wished share of them, in both directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maculaos.loadtest.lossy import Fronts
+from maculaos.loadtest.lossy import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,28 +22,28 @@ MANY = 400
 @asynccontextmanager
 async def pair(
     seed: int = 1,
-) -> AsyncIterator[tuple[Fronts, socket.socket, socket.socket]]:
-    """Fronts of the nodes ``a`` and ``b``, and their sockets."""
+) -> AsyncIterator[tuple[Proxies, socket.socket, socket.socket]]:
+    """Proxies of the nodes ``a`` and ``b``, and their sockets."""
     nodes = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
     with closing(nodes[0]), closing(nodes[1]):
         for node in nodes:
             node.bind(("127.0.0.1", 0))
             node.setblocking(False)
         ports = {name: node.getsockname()[1] for name, node in zip("ab", nodes, strict=True)}
-        fronts = Fronts(ports, random.Random(seed))
+        proxies = Proxies(ports, random.Random(seed))
         try:
-            yield fronts, nodes[0], nodes[1]
+            yield proxies, nodes[0], nodes[1]
         finally:
-            fronts.close()
+            proxies.close()
 
 
-async def sent(fronts: Fronts, source: socket.socket) -> int:
-    """How many of many datagrams from ``a`` to the front of ``b`` were thrown away."""
-    before, loop = fronts.lost, asyncio.get_running_loop()
+async def sent(proxies: Proxies, source: socket.socket) -> int:
+    """How many of many datagrams from ``a`` to the proxy of ``b`` were thrown away."""
+    before, loop = proxies.lost, asyncio.get_running_loop()
     for number in range(MANY):
-        await loop.sock_sendto(source, b"%d" % number, ("127.0.0.1", fronts.ports["b"]))
+        await loop.sock_sendto(source, b"%d" % number, ("127.0.0.1", proxies.ports["b"]))
         await asyncio.sleep(0)
-    return fronts.lost - before
+    return proxies.lost - before
 
 
 async def received(node: socket.socket) -> tuple[bytes, tuple[str, int]]:
@@ -52,14 +52,14 @@ async def received(node: socket.socket) -> tuple[bytes, tuple[str, int]]:
 
 def test_datagrams_pass_both_ways_and_keep_their_sender() -> None:
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE_S), pair() as (fronts, a, b):
+        async with asyncio.timeout(PATIENCE_S), pair() as (proxies, a, b):
             loop = asyncio.get_running_loop()
-            await loop.sock_sendto(a, b"question", ("127.0.0.1", fronts.ports["b"]))
+            await loop.sock_sendto(a, b"question", ("127.0.0.1", proxies.ports["b"]))
             said, flow = await received(b)
             await loop.sock_sendto(b, b"answer", flow)
             answer, sender = await received(a)
             assert (said, answer) == (b"question", b"answer")
-            assert sender == ("127.0.0.1", fronts.ports["b"])
+            assert sender == ("127.0.0.1", proxies.ports["b"])
 
     asyncio.run(main())
 
@@ -67,13 +67,13 @@ def test_datagrams_pass_both_ways_and_keep_their_sender() -> None:
 @pytest.mark.parametrize("lossy", ["a", "b"])
 def test_the_wished_share_is_lost_whichever_end_is_lossy(lossy: str) -> None:
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE_S), pair() as (fronts, a, _):
-            assert await sent(fronts, a) == 0
-            fronts.lose(lossy, 0.5)
-            assert MANY // 3 < await sent(fronts, a) < 2 * MANY // 3
-            fronts.lose(lossy, 1.0)
-            assert await sent(fronts, a) > MANY - 40
-            fronts.lose(lossy, 0.0)
-            assert await sent(fronts, a) < 40
+        async with asyncio.timeout(PATIENCE_S), pair() as (proxies, a, _):
+            assert await sent(proxies, a) == 0
+            proxies.lose(lossy, 0.5)
+            assert MANY // 3 < await sent(proxies, a) < 2 * MANY // 3
+            proxies.lose(lossy, 1.0)
+            assert await sent(proxies, a) > MANY - 40
+            proxies.lose(lossy, 0.0)
+            assert await sent(proxies, a) < 40
 
     asyncio.run(main())

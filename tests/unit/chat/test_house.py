@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from chat.house import MAX_AHEAD_MS, MAX_PRIVATE, PATIENCE_S, WITNESSES, House, Me, Question
+from chat.house import (
+    MAX_AHEAD_MS,
+    MAX_PRIVATE,
+    PATIENCE_S,
+    WITNESSES,
+    WRITING_S,
+    House,
+    Me,
+    Question,
+)
 from chat.message import Message
 from chat.roster import MAX_ROOMS_OF_ONE, Beat, Seen, State
 from maculaos.errors import UsageError
@@ -68,6 +77,20 @@ def test_a_private_word_of_a_stranger_is_refused_and_of_a_member_opens_a_room() 
     assert made.title(f"@{ANNA}") == "@anna"
     assert made.rooms[f"@{ANNA}"].unread == 1
     assert made.current == "#lobby"
+
+
+def test_who_writes_is_shown_until_it_speaks_or_stops() -> None:
+    made = house()
+    assert not made.hear_writing("lobby", ANNA, N1, 0)
+    made.hear_beat(beat(), N1, 0, NOW)
+    assert not made.hear_writing("lobby", ANNA, N2, 0)
+    assert made.hear_writing("lobby", ANNA, N1, 1)
+    assert not made.hear_writing("lobby", ANNA, N1, 2)
+    assert made.writers("#lobby", 2 + WRITING_S - 0.1) == ["anna"]
+    assert made.writers("#lobby", 2 + WRITING_S) == []
+    made.hear_writing("lobby", ANNA, N1, 9)
+    made.hear("lobby", said("hello"), N1, NOW)
+    assert made.writers("#lobby", 9) == []
 
 
 def test_own_words_stand_below_what_they_answer() -> None:

@@ -27,8 +27,8 @@ def house() -> House:
 
 def drawn(made: House) -> list[str]:
     console = Console(width=80, file=io.StringIO(), record=True, color_system=None)
-    for line in view.talk(made, made.rooms["#lobby"], UTC):
-        console.print(line)
+    for row in view.talk(made, made.rooms["#lobby"], UTC):
+        console.print(row.drawn())
     return [" ".join(line.split()) for line in console.export_text().splitlines()]
 
 
@@ -74,6 +74,19 @@ def test_own_messages_show_what_became_of_them() -> None:
     assert drawn(made) == ["12:00 me hello ✗ nobody is there"]
 
 
+def test_rows_are_equal_exactly_if_they_look_and_stand_equal() -> None:
+    made = house()
+    room = made.rooms["#lobby"]
+    for number in (1, 2):
+        say(made, "twice", number)
+    made.notice("#lobby", "twice", NOON)
+    made.notice("#lobby", "twice", NOON)
+    before = list(view.talk(made, room, UTC))
+    assert len(set(before)) == 4
+    made.compose("#lobby", "more", NOON)
+    assert list(view.talk(made, room, UTC))[:4] == before
+
+
 def test_hearsay_actions_and_notices_look_different() -> None:
     made = house()
     made.learn("lobby", [Message(NOON, ANNA, 7, "anna", "waves", is_action=True)], NOON)
@@ -88,6 +101,13 @@ def test_the_list_of_people_says_how_they_are() -> None:
     made.toggle_away()
     assert view.people(made, made.rooms["#lobby"]).plain == "◐ me (you)\n○ anna"
     assert view.who(made) == [f"anna: {State.LOST}, in #lobby"]
+
+
+def test_who_writes_is_told_in_words() -> None:
+    assert view.writers([]) == ""
+    assert view.writers(["anna"]) == "anna is writing …"
+    assert view.writers(["anna", "bob"]) == "anna and bob are writing …"
+    assert view.writers(list("abcd")) == "4 people are writing …"
 
 
 def test_one_hears_ones_name_only_as_a_word() -> None:

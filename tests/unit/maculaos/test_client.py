@@ -131,7 +131,11 @@ def test_a_handler_that_takes_too_long_is_given_up() -> None:
 
 def test_the_end_of_the_node_reaches_everyone_who_waits() -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), lone_node() as node, connect(node.path) as mesh:
+        async with (
+            asyncio.timeout(20),
+            lone_node() as node,
+            connect(node.path, reconnect=False) as mesh,
+        ):
             await mesh.register("hang", lambda _value: asyncio.Event().wait())
             subscription = mesh.subscribe("t")
             waiting = asyncio.create_task(mesh.call("hang"))

@@ -20,19 +20,17 @@ from maculaos.control.server import HANDSHAKE_DEADLINE_S
 from maculaos.control.socket_file import MAX_PATH_BYTES, listen
 from maculaos.errors import UsageError
 from maculaos.settings import LimitSettings
+from maculaos.wire.events import Delivery, Post, Unwatch, Watch
 from maculaos.wire.frames import Frame, FrameReader, encode_frame
 from maculaos.wire.messages import (
     Close,
     Error,
-    Event,
     Handshake,
     HandshakeAck,
     Message,
     Ping,
-    Publish,
     RpcCall,
     RpcResult,
-    Subscribe,
     decode_message,
     encode_message,
 )
@@ -42,7 +40,7 @@ from maculaos.wire.values import encode_value
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-HELLO = Handshake(1, "", b"", "test", (), "test")
+HELLO = Handshake(2, "", b"", "test", (), "test")
 
 
 class Raw:
@@ -112,11 +110,11 @@ def test_handshake_tells_who_the_node_is_and_then_calls_are_answered() -> None:
 @pytest.mark.parametrize(
     ("said", "code"),
     [
-        (encode_message(Subscribe(("a",))), ErrorCode.NOT_ALLOWED_YET),
-        (encode_message(Handshake(2, "", b"", "x", (), "")), ErrorCode.UNSUPPORTED_VERSION),
+        (encode_message(Unwatch(1)), ErrorCode.NOT_ALLOWED_YET),
+        (encode_message(Handshake(1, "", b"", "x", (), "")), ErrorCode.UNSUPPORTED_VERSION),
         (encode_message(HELLO) + encode_message(Ping(1)), ErrorCode.MALFORMED),
         (encode_message(HELLO) + encode_frame(Frame(0x7E, b"")), ErrorCode.UNKNOWN_TYPE),
-        (encode_message(HELLO) + encode_frame(Frame(0x10, b"\xc1")), ErrorCode.MALFORMED),
+        (encode_message(HELLO) + encode_frame(Frame(0x14, b"\xc1")), ErrorCode.MALFORMED),
         (b"GET / HTTP/1.1\r\n", ErrorCode.UNSUPPORTED_VERSION),
         (b"\x01\x01\x00\x00\xff\xff\xff\xff", ErrorCode.TOO_LARGE),
     ],
@@ -173,8 +171,9 @@ def test_clients_beyond_the_limit_are_refused() -> None:
 def test_a_client_that_does_not_read_loses_events_then_its_connection() -> None:
     async def main() -> None:
         async with lone_node(LimitSettings(client_queue_bytes=262_144)) as node:
-            slow = await Raw.connect(node.path, HELLO, Subscribe(("t",)))
+            slow = await Raw.connect(node.path, HELLO, Watch(1, 1, "t", 1000))
             assert isinstance(await slow.hear(), HandshakeAck)
+            assert isinstance(await slow.hear(), RpcResult)
             slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
             quick = await Raw.connect(node.path, HELLO)
             assert isinstance(await quick.hear(), HandshakeAck)
@@ -182,7 +181,7 @@ def test_a_client_that_does_not_read_loses_events_then_its_connection() -> None:
             request = 0
             while not node.control.events_dropped:
                 request += 1
-                quick.say(Publish(request, "t", payload))
+                quick.say(Post(request, "t", (payload,)))
                 assert isinstance(await quick.hear(), RpcResult)
             # The bound, and what the kernel holds between the two.
             assert request < 50
@@ -217,10 +216,10 @@ def test_events_reach_whoever_subscribed() -> None:
     async def main() -> None:
         async with lone_node() as node:
             raw = await Raw.connect(
-                node.path, HELLO, Subscribe(("t",)), Publish(1, "t", encode_value([1]))
+                node.path, HELLO, Watch(1, 1, "t", 10), Post(2, "t", (encode_value([1]),))
             )
-            heard = [await raw.hear() for _ in range(3)]
-            assert [type(message) for message in heard] == [HandshakeAck, Event, RpcResult]
+            heard = [await raw.hear() for _ in range(4)]
+            assert {type(message) for message in heard[1:]} == {Delivery, RpcResult}
             await raw.close()
 
     run(main())

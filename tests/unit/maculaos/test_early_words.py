@@ -6,14 +6,13 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from maculaos.wire.events import Events, Interest
 from maculaos.wire.messages import (
-    Event,
     Heartbeat,
     Message,
     Ping,
     Pong,
     RpcCall,
-    Subscribe,
     may_travel_early,
 )
 
@@ -30,8 +29,8 @@ def test_what_is_the_same_twice_may_travel_early(message: Message) -> None:
     [
         Heartbeat(()),
         Pong(1),
-        Subscribe(("a",)),
-        Event("a", bytes(32), 1, NOTHING),
+        Interest(bytes(32), 1, 1, ()),
+        Events("a", bytes(32), 1, (NOTHING,)),
         RpcCall(1, "a", 10, bytes(32), NOTHING),
     ],
 )

@@ -13,24 +13,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from bare_node import HI, closed, identity, linked_node, make_node, met, told
+from bare_node import HI, ask, closed, identity, linked_node, make_node, met, sent, told
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.errors import RemoteProtocolError, UsageError
 from maculaos.settings import LimitSettings
+from maculaos.wire.events import (
+    Events,
+    Interest,
+    InterestDigest,
+    InterestState,
+    InterestWanted,
+    Post,
+    Receipt,
+    Taken,
+    Watch,
+    Wish,
+)
 from maculaos.wire.frames import MAX_PAYLOAD_SIZE, FrameError, FrameReader
 from maculaos.wire.messages import (
     Error,
-    Event,
     Heartbeat,
     Message,
     Ping,
-    Publish,
     RpcCall,
     RpcError,
     RpcRegister,
     RpcResult,
     Rumour,
-    Subscribe,
     decode_message,
     encode_message,
 )
@@ -44,9 +53,15 @@ LIMITS = {"members": 20, "subscriptions": 10, "pending_calls": 6, "links": 4}
 SEEDS: tuple[Message, ...] = (
     Heartbeat((Rumour(bytes(32), "x", ("127.0.0.1:1",), 3, 1),), True),
     Ping(1, (Rumour(bytes(identity("a").node_id), "a", ("127.0.0.1:4701",), 9, 2),)),
-    Publish(1, "t", HI),
-    Subscribe(("t", "u")),
-    Event("t", bytes(identity("b").node_id), 1, HI),
+    Post(1, "t", (HI, HI), True),
+    Watch(1, 1, "t.*", 10, "g", 10, 1),
+    Taken(1, 5, (1, 2)),
+    Events("t", bytes(identity("b").node_id), 1, (HI,), acknowledge=True, life=1),
+    Events("t", bytes(identity("x").node_id), 1, (HI,), bytes(identity("a").node_id)[:8], 9),
+    Receipt((1, 2), 5, group="g"),
+    Interest(bytes(identity("b").node_id), 1, 1, (Wish("t"), Wish("u.*", "g"))),
+    InterestDigest((InterestState(bytes(identity("b").node_id), 1, 3),)),
+    InterestWanted((bytes(identity("a").node_id),)),
     RpcCall(1, "m.n", 1000, b"", HI),
     RpcResult(1, HI),
     RpcError(1, 1, "no"),
@@ -121,8 +136,10 @@ def test_a_call_that_fits_no_frame_on_its_way_is_refused() -> None:
 def test_a_result_that_fits_no_frame_on_its_way_fails_the_call() -> None:
     node = linked_node("b")
     node.receive(1, RpcRegister(("m.n",)), 0.0)
-    node.receive_from_client(1, RpcCall(2**63, "m.n", 1000, b"", HI), 0.0)
-    result = RpcResult(1, filled(MAX_PAYLOAD_SIZE - 7))
+    called = RpcCall(2**63, "m.n", 1000, b"", HI)
+    ((_, handed),) = sent(node.receive_from_client(1, called, 0.0), RpcCall)
+    assert isinstance(handed, RpcCall)
+    result = RpcResult(handed.call, filled(MAX_PAYLOAD_SIZE - 11))
     encode_message(result)
     ((_, answer),) = told(carried_out(node.receive(1, result, 0.0)))
     assert isinstance(answer, RpcError)
@@ -131,17 +148,19 @@ def test_a_result_that_fits_no_frame_on_its_way_fails_the_call() -> None:
 
 def test_an_event_that_fits_no_frame_on_its_way_is_refused() -> None:
     node = linked_node("b")
-    node.receive(1, Subscribe(("t",)), 0.0)
-    publish = Publish(1, "t", filled(MAX_PAYLOAD_SIZE - 10))
-    ((_, answer),) = told(carried_out(node.receive_from_client(1, publish, 0.0)))
+    node.receive(1, Interest(bytes(identity("b").node_id), 1, 1, (Wish("t"),)), 0.0)
+    post = Post(1, "t", (filled(MAX_PAYLOAD_SIZE - 30),))
+    ((_, answer),) = told(carried_out(node.receive_from_client(1, post, 0.0)))
     assert isinstance(answer, RpcError)
 
 
 def test_words_of_an_error_are_cut_before_they_are_passed_on() -> None:
     node = linked_node("b")
     node.receive(1, RpcRegister(("m.n",)), 0.0)
-    node.receive_from_client(1, RpcCall(1, "m.n", 1000, b"", HI), 0.0)
-    ((_, answer),) = told(node.receive(1, RpcError(1, 3, "x" * 10_000_000), 0.0))
+    called = RpcCall(1, "m.n", 1000, b"", HI)
+    ((_, handed),) = sent(node.receive_from_client(1, called, 0.0), RpcCall)
+    assert isinstance(handed, RpcCall)
+    ((_, answer),) = told(node.receive(1, RpcError(handed.call, 3, "x" * 10_000_000), 0.0))
     assert isinstance(answer, RpcError)
     assert len(answer.detail) == 1000
     asked = RpcCall(1, "x" * 10_000_000, 1000, b"", HI)
@@ -227,9 +246,13 @@ def test_who_is_linked_is_a_member_however_full_the_table_is_of_hearsay() -> Non
 
 def test_topics_of_one_peer_leave_room_for_those_of_others() -> None:
     node = linked_node("b", "c", subscriptions=100)
-    assert closed(node.receive(1, Subscribe(tuple(f"x{n}" for n in range(100))), 0.0)) == []
-    assert closed(node.receive(2, Subscribe(("a", "b")), 0.0)) == []
-    assert closed(node.receive(1, Subscribe(("y",)), 0.0)) == [(1, ErrorCode.MALFORMED)]
+    b, c = (bytes(identity(name).node_id) for name in "bc")
+    node.receive(1, Interest(b, 1, 1, tuple(Wish(f"x{n}") for n in range(100))), 0.0)
+    node.receive(2, Interest(c, 1, 1, (Wish("a"), Wish("b"))), 0.0)
+    node.receive(1, Interest(b, 1, 2, (Wish("y"),)), 0.0)
+    stats = ask(node, "macula.stats")
+    assert isinstance(stats, dict)
+    assert stats["interest"] == 102
 
 
 def test_methods_of_one_peer_leave_room_for_those_of_others() -> None:

@@ -27,16 +27,15 @@ from maculaos.session import (
     State,
     check_local_message,
 )
+from maculaos.wire.events import Events
 from maculaos.wire.frames import Frame, FrameError, FrameReader
 from maculaos.wire.messages import (
     Close,
     Error,
-    Event,
     Handshake,
     HandshakeAck,
     Message,
     Ping,
-    Subscribe,
     encode_message,
 )
 from maculaos.wire.packing import Packer
@@ -139,7 +138,7 @@ def test_two_sessions_establish_each_other() -> None:
     assert one.next_deadline() is two.next_deadline() is None
 
 
-@pytest.mark.parametrize("message", [Ping(1), Subscribe(("a",)), Close(0)])
+@pytest.mark.parametrize("message", [Ping(1), Events("a", bytes(32), 1, ()), Close(0)])
 def test_nothing_is_allowed_before_the_greeting(message: Message) -> None:
     for session in (dialler(), acceptor()):
         assert refusal(said(session, message)) is ErrorCode.NOT_ALLOWED_YET
@@ -250,8 +249,9 @@ def packed(message: Message) -> list[Frame]:
     return FrameReader().feed(b"".join(Packer().pack(message)))
 
 
-def long_event() -> Event:
-    return Event("t", bytes(32), 1, Raw(msgspec.msgpack.encode(random.Random(1).randbytes(99_000))))
+def long_event() -> Events:
+    payload = Raw(msgspec.msgpack.encode(random.Random(1).randbytes(99_000)))
+    return Events("t", bytes(32), 1, (payload,))
 
 
 def test_packed_message_is_delivered_with_its_last_fragment() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from maculaos.wire import messages
+from maculaos.wire import events, messages
 from maculaos.wire.frames import Frame, FrameError, FrameReader
 from maculaos.wire.messages import Message, decode_message, encode_message
 from maculaos.wire.registry import ErrorCode, MessageType
@@ -23,6 +23,11 @@ PAYLOADS = st.one_of(st.none(), st.integers(0, 100), st.binary(max_size=30), TEX
 RUMOURS = st.lists(
     st.builds(messages.Rumour, IDS, TEXTS, TEXT_LISTS, NUMBERS, st.integers(0, 3)), max_size=3
 ).map(tuple)
+RUNS = st.lists(PAYLOADS, max_size=3).map(tuple)
+NUMBER_LISTS = st.lists(NUMBERS, max_size=3).map(tuple)
+HOPS = st.lists(st.builds(events.Hop, IDS, NUMBERS), max_size=3).map(tuple)
+WISHES = st.lists(st.builds(events.Wish, TEXTS, TEXTS), max_size=3).map(tuple)
+STATES = st.lists(st.builds(events.InterestState, IDS, NUMBERS, NUMBERS), max_size=3).map(tuple)
 GREETING = (NUMBERS, TEXTS, IDS, TEXTS, TEXT_LISTS, TEXTS)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(messages.Handshake, *GREETING),
@@ -30,10 +35,16 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(messages.Heartbeat, RUMOURS, st.booleans()),
     st.builds(messages.Ping, NUMBERS, RUMOURS),
     st.builds(messages.Pong, NUMBERS, RUMOURS),
-    st.builds(messages.Publish, NUMBERS, TEXTS, PAYLOADS),
-    st.builds(messages.Subscribe, TEXT_LISTS),
-    st.builds(messages.Unsubscribe, TEXT_LISTS),
-    st.builds(messages.Event, TEXTS, IDS, NUMBERS, PAYLOADS),
+    st.builds(events.Post, NUMBERS, TEXTS, RUNS, st.booleans(), NUMBERS),
+    st.builds(events.Watch, NUMBERS, NUMBERS, TEXTS, NUMBERS, TEXTS, NUMBERS, NUMBERS),
+    st.builds(events.Unwatch, NUMBERS),
+    st.builds(events.Delivery, NUMBERS, NUMBER_LISTS, TEXTS, IDS, NUMBERS, RUNS, st.booleans()),
+    st.builds(events.Taken, NUMBERS, NUMBERS, NUMBER_LISTS),
+    st.builds(events.Events, TEXTS, IDS, NUMBERS, RUNS, IDS, NUMBERS, st.booleans(), trace=HOPS),
+    st.builds(events.Receipt, NUMBER_LISTS, NUMBERS, TEXTS, HOPS, TEXTS),
+    st.builds(events.Interest, IDS, NUMBERS, NUMBERS, WISHES, WISHES, st.booleans()),
+    st.builds(events.InterestDigest, STATES),
+    st.builds(events.InterestWanted, st.lists(IDS, max_size=3).map(tuple)),
     st.builds(messages.RpcCall, NUMBERS, TEXTS, NUMBERS, IDS, PAYLOADS),
     st.builds(messages.RpcResult, NUMBERS, PAYLOADS),
     st.builds(messages.RpcError, NUMBERS, NUMBERS, TEXTS),
@@ -84,8 +95,10 @@ def test_damaged_message_raises_nothing_but_frame_errors(
     ("number", "name"),
     [
         (0x01, "HANDSHAKE"), (0x02, "HANDSHAKE_ACK"), (0x03, "HEARTBEAT"), (0x04, "PING"),
-        (0x05, "PONG"), (0x10, "PUBLISH"), (0x11, "SUBSCRIBE"), (0x12, "UNSUBSCRIBE"),
-        (0x13, "EVENT"), (0x20, "RPC_CALL"), (0x21, "RPC_RESULT"), (0x22, "RPC_ERROR"),
+        (0x05, "PONG"), (0x14, "POST"), (0x15, "WATCH"), (0x16, "UNWATCH"), (0x17, "DELIVERY"),
+        (0x18, "TAKEN"), (0x19, "EVENTS"), (0x1A, "RECEIPT"), (0x1B, "INTEREST"),
+        (0x1C, "INTEREST_DIGEST"), (0x1D, "INTEREST_WANTED"), (0x20, "RPC_CALL"),
+        (0x21, "RPC_RESULT"), (0x22, "RPC_ERROR"),
         (0x23, "RPC_REGISTER"), (0x24, "RPC_UNREGISTER"), (0xF0, "ERROR"), (0xFF, "CLOSE"),
     ],
 )  # fmt: skip
@@ -94,8 +107,8 @@ def test_registered_numbers_never_change(number: int, name: str) -> None:
 
 
 def test_field_appended_by_a_newer_peer_is_ignored() -> None:
-    body = msgspec.msgpack.encode([7, [], "from a newer peer"])
-    assert decode_message(Frame(MessageType.PING, body)) == messages.Ping(7)
+    body = msgspec.msgpack.encode([7, "from a newer peer"])
+    assert decode_message(Frame(MessageType.NACK, body)) == messages.Nack(7)
 
 
 def test_field_left_out_by_an_older_peer_takes_its_default() -> None:
@@ -122,7 +135,7 @@ def test_body_without_the_fields_of_its_type_is_refused(payload: bytes) -> None:
 
 def test_payload_is_passed_on_without_being_read() -> None:
     raw = Raw(msgspec.msgpack.encode({"a": [1, 2]}))
-    frame = only_frame(encode_message(messages.Event("t", bytes(32), 1, raw)))
+    frame = only_frame(encode_message(events.Events("t", bytes(32), 1, (raw,))))
     event = decode_message(frame)
-    assert isinstance(event, messages.Event)
-    assert bytes(event.payload) == bytes(raw)
+    assert isinstance(event, events.Events)
+    assert [bytes(payload) for payload in event.payloads] == [bytes(raw)]

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from maculaos.wire.compression import MIN_COMPRESSED_SIZE
+from maculaos.wire.events import Events
 from maculaos.wire.fragments import MAX_PIECE_SIZE
 from maculaos.wire.frames import HEADER, MAX_PAYLOAD_SIZE, Frame, FrameError, FrameReader
-from maculaos.wire.messages import Event, Message, Ping, decode_message, encode_message
+from maculaos.wire.messages import Message, Ping, decode_message, encode_message
 from maculaos.wire.packing import Packer, Unpacker
 from maculaos.wire.registry import ErrorCode, FrameFlag, MessageType
 
 
-def event(payload: bytes) -> Event:
-    return Event("a.b", bytes(32), 1, Raw(msgspec.msgpack.encode(payload)))
+def event(payload: bytes) -> Events:
+    return Events("a.b", bytes(32), 1, (Raw(msgspec.msgpack.encode(payload)),))
 
 
 def frames_of(message: Message) -> list[Frame]:
@@ -54,6 +55,12 @@ def test_small_message_is_the_plain_frame() -> None:
     assert Packer().pack(Ping(7)) == (encode_message(Ping(7)),)
 
 
+def test_nothing_is_compressed_where_bytes_are_cheap() -> None:
+    message = event(bytes(10_000))
+    assert Packer().pack(message, may_compress=False) == (encode_message(message),)
+    assert sum(map(len, Packer().pack(message))) < 1000
+
+
 def test_long_text_is_compressed_and_long_noise_is_cut() -> None:
     (text,) = frames_of(event(bytes(random.Random(1).choices(b"abcd", k=100_000))))
     assert text.flags == FrameFlag.COMPRESSED
@@ -75,7 +82,7 @@ def test_other_messages_may_travel_between_fragments() -> None:
     second = packer.pack(event(random.Random(2).randbytes(100_000)))
     mixed = (first[0], second[0], *packer.pack(Ping(1)), second[1], first[1])
     names = [type(each).__name__ for each in unpacked(FrameReader().feed(b"".join(mixed)))]
-    assert names == ["Ping", "Event", "Event"]
+    assert names == ["Ping", "Events", "Events"]
 
 
 def test_largest_payload_passes_and_one_byte_more_does_not() -> None:

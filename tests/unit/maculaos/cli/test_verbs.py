@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from maculaos.cli import app, complaint, exit_code, main, mesh
-from maculaos.client import CallFailed, Event, NodeUnreachable
+from maculaos.cli import app, calls, complaint, events, exit_code, main
+from maculaos.cli.mesh import parse_value
+from maculaos.client import CallFailed, Event, NodeUnreachable, Value
 from maculaos.documents import InvalidDocument, Problem
 from maculaos.errors import MaculaError, UsageError
 
@@ -59,6 +61,7 @@ def test_help_lists_the_exit_codes() -> None:
     [
         ("publish", "t"),
         ("publish", "t", "1", "--bytes"),
+        ("publish", "t", "--lines", "--bytes"),
         ("register", "m"),
         ("register", "m", "--echo", "--reply", "1"),
         ("register", "m", "--exec"),
@@ -71,22 +74,42 @@ def test_words_that_contradict_each_other_are_a_usage_error(words: tuple[str, ..
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_a_word_that_is_json_is_that_value(value: object) -> None:
-    assert mesh._parse(json.dumps(value)) == value
+    assert parse_value(json.dumps(value)) == value
 
 
 @pytest.mark.parametrize("word", ["warm", "NaN", "{", "'a'", "[" * 100_000, "01"])
 def test_a_word_that_is_not_json_is_text(word: str) -> None:
-    assert mesh._parse(word) == word
+    assert parse_value(word) == word
+
+
+def answered(*program: str, value: Value = None, limit_s: float = 20) -> Value:
+    """What a caller gets from ``program``."""
+    return asyncio.run(calls._run(program, "m", value, limit_s))
 
 
 def test_a_program_gets_json_and_must_give_json() -> None:
-    assert mesh._run_program(("cat",), {"a": [1]}) == {"a": [1]}
+    assert answered("cat", value={"a": [1]}) == {"a": [1]}
+    assert answered("cat", value=b"[2]") == [2]
+    assert answered("true") is None
     with pytest.raises(UsageError, match="did not print JSON"):
-        mesh._run_program(("echo", "no json"), None)
+        answered("echo", "no json")
+
+
+def test_a_program_learns_what_was_called() -> None:
+    assert answered("sh", "-c", 'echo "\\"$MACULA_METHOD\\""') == "m"
+
+
+def test_what_a_failed_program_said_last_is_the_complaint() -> None:
+    with pytest.raises(MaculaError, match=r"^sh: exit status 3: no such sensor$"):
+        answered("sh", "-c", "echo first >&2; echo no such sensor >&2; exit 3")
+    with pytest.raises(MaculaError, match=r"^sleep: cut off: stopped after 0.1 s$"):
+        answered("sleep", "600", limit_s=0.1)
+    with pytest.raises(MaculaError, match=r"^/none: exit status 127: /none: No such file"):
+        answered("/none")
 
 
 def test_an_event_is_one_line_whatever_it_holds() -> None:
-    line = mesh._event_line(Event("t", "ab", {"x": b"\n", "y": "\n"}), as_json=True)
+    line = events._event_line(Event("t", "ab", {"x": b"\n", "y": "\n"}), as_json=True)
     assert json.loads(line)["payload"] == {"x": {"base64": "Cg=="}, "y": "\n"}
     assert "\n" not in line
-    assert mesh._event_line(Event("t", "ab", math.pi), as_json=False) == f"t {math.pi}"
+    assert events._event_line(Event("t", "ab", math.pi), as_json=False) == f"t {math.pi}"

@@ -79,3 +79,29 @@ def test_a_loss_says_when_the_event_was_meant_to_go() -> None:
     checked = Checker([(0,)])
     checked.publish(0, 1.5, Fate.TAKEN)
     assert [each.due_s for each in checked.losses()] == [1.5]
+
+
+def test_a_subscriber_is_away_from_its_loss_to_the_first_event_that_comes() -> None:
+    checked = Checker([(0, 1)])
+    for number in range(10):
+        checked.publish(0, float(number), Fate.TAKEN)
+    for number in (0, 1, 6, 7, 9):
+        checked.take(0, 0, number)
+        if number == 1:
+            checked.leave(0, 3.0)
+    away = {each.sequence: each.is_away for each in checked.losses() if each.subscriber == 0}
+    assert away == {2: False, 3: True, 4: True, 5: True, 8: False}
+    assert not any(each.is_away for each in checked.losses() if each.subscriber == 1)
+    assert (checked.counts().lost, checked.counts().away) == (15, 3)
+
+
+def test_an_old_event_that_is_sent_again_ends_no_absence() -> None:
+    checked = Checker([(0,)])
+    for number in range(4):
+        checked.publish(0, float(number), Fate.TAKEN)
+    checked.leave(0, 1.5)
+    checked.leave(0, 1.7)
+    checked.take(0, 0, 1)
+    assert {each.sequence: each.is_away for each in checked.losses()} == {
+        0: False, 2: True, 3: True,
+    }  # fmt: skip

@@ -57,3 +57,10 @@ def test_the_last_fault_that_began_is_blamed() -> None:
     assert blamed([late, early], 12.0, 2.0) is early
     assert blamed([late, early], 4.0, 2.0) is early
     assert blamed([late, early], 2.0, 2.0) is None
+
+
+def test_a_fault_of_who_is_concerned_comes_before_a_later_one() -> None:
+    early, late = read_fault("kill:n2@5+10"), read_fault("pause:n3@8+1")
+    assert blamed([late, early], 9.5, 2.0, {"n2"}) is early
+    assert blamed([late, early], 9.5, 2.0, {"n4"}) is late
+    assert blamed([late], 9.5, 2.0, {"n2"}) is late

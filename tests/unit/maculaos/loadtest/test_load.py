@@ -45,6 +45,7 @@ def test_events_of_other_runs_and_other_payloads_change_no_figure() -> None:
         noted.take(0, payload, 0.1)
     counts = noted.checker.counts()
     assert (counts.delivered, counts.lost, counts.foreign) == (0, 1, 3)
+    assert not noted.everyone_met
 
 
 def test_an_acknowledged_event_is_missed_only_once_it_is_confirmed() -> None:

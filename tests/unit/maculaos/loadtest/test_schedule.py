@@ -34,6 +34,7 @@ def test_spread_publishers_take_turns(rate: int, many: int) -> None:
     every = spread(rate, many, 2.0)
     first = sorted(each.at_s(0) for each in every)
     assert first == [each.at_s(0) for each in every]
+    assert len(set(first)) == many
     assert first[-1] < every[0].at_s(1)
 
 

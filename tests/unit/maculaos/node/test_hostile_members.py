@@ -21,9 +21,8 @@ from bare_node import (
 )
 from maculaos.kademlia.methods import method_key
 from maculaos.node.entries import record_to_wire
-from maculaos.node.events import MAX_HOPS
+from maculaos.wire.events import TARGET_SIZE, Events, Interest, Watch, Wish
 from maculaos.wire.messages import (
-    Event,
     Heartbeat,
     Message,
     Ping,
@@ -33,7 +32,6 @@ from maculaos.wire.messages import (
     RpcRegister,
     RpcResult,
     Rumour,
-    Subscribe,
     encode_message,
 )
 from maculaos.wire.registry import RpcErrorCode
@@ -113,30 +111,32 @@ def test_honest_member_that_links_is_taken_in_however_full_of_fakes_the_table_is
     assert any(isinstance(each, dict) and each["name"] == "c" for each in names)
 
 
-@pytest.mark.parametrize("hops", [1, 2, MAX_HOPS - 1])
-def test_flood_of_events_is_taken_so_often_a_second_and_others_are_heard_still(hops: int) -> None:
+def test_flood_of_events_is_taken_so_often_a_second_and_others_are_heard_still() -> None:
     node = linked_node("b", "c", "d")
-    node.receive_from_client(1, Subscribe(("news",)), 0.0)
+    node.receive_from_client(1, Watch(0, 1, "news", 1_000_000), 0.0)
+    targets = identity("a").node_id[:TARGET_SIZE] + identity("d").node_id[:TARGET_SIZE]
     copies = delivered = 0
-    for number in range(6_000):
-        event = Event("news", identity("x").node_id, number, HI, hops)
-        effects = node.receive(1, event, 7.0)
-        copies += len(sent(effects, Event))
+    for number in range(21_000):
+        run = Events("news", identity("x").node_id, number, (HI,), targets, 9)
+        effects = node.receive(1, run, 7.0)
+        copies += len(sent(effects, Events))
         delivered += len(told(effects))
-    assert delivered == 5_000
-    assert copies == (0 if hops == 1 else 2 * 5_000)
-    honest = Event("news", identity("c").node_id, 1, HI, MAX_HOPS)
-    assert told(node.receive(2, honest, 7.0)) == [(1, honest)]
+    assert (delivered, copies) == (20_000, 20_000)
+    honest = Events("news", identity("c").node_id, 1, (HI,))
+    assert len(told(node.receive(2, honest, 7.0))) == 1
 
 
-def test_event_that_comes_back_is_not_passed_on_again() -> None:
-    node = linked_node("b", "c", "d")
-    event = Event("news", identity("x").node_id, 1, HI, 9)
-    assert len(sent(node.receive(1, event, 0.0), Event)) == 2
-    for link in (1, 2, 3):
-        assert node.receive(link, event, 0.0) == []
-    own = Event("news", identity("a").node_id, 1, HI, 9)
-    assert node.receive(1, own, 0.0) == []
+def test_flood_of_words_about_interest_leaves_no_more_behind_than_its_bound() -> None:
+    node = linked_node("b", subscriptions=50, members=20)
+    for number in range(500):
+        nobody = number.to_bytes(32)
+        wishes = tuple(Wish(f"t{number}.{each}") for each in range(10))
+        node.receive(1, Interest(nobody, 1, 1, wishes), number / 100)
+    stats = ask(node, "macula.stats")
+    assert isinstance(stats, dict)
+    held = stats["interest"]
+    assert isinstance(held, int)
+    assert held <= 100
 
 
 @pytest.mark.parametrize("target", ["a", "c", "nobody"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maculaos.node.inbox import WINDOW, Inbox, Verdict
@@ -45,7 +45,17 @@ def test_next_life_counts_anew_and_the_former_one_is_read_no_more() -> None:
 def test_nothing_is_read_that_was_stamped_before_the_horizon() -> None:
     inbox = Inbox(limit=10, horizon=100)
     assert read(inbox, 1, stamp=100) is Verdict.STALE
-    assert read(inbox, 1, stamp=101) is Verdict.NEW
+    assert read(inbox, 2, stamp=101) is Verdict.NEW
+    assert read(inbox, 1, stamp=100) is Verdict.STALE
+
+
+def test_letter_of_the_time_before_is_not_read_once_its_writer_is_known_again() -> None:
+    inbox = Inbox(limit=1)
+    assert read(inbox, 1, stamp=50) is Verdict.NEW
+    assert read(inbox, 1, stamp=10, writer="m2") is Verdict.NEW
+    assert read(inbox, 3, stamp=51) is Verdict.NEW
+    assert read(inbox, 1, stamp=50) is Verdict.STALE
+    assert read(inbox, 2, stamp=52) is Verdict.NEW
 
 
 @given(
@@ -53,6 +63,7 @@ def test_nothing_is_read_that_was_stamped_before_the_horizon() -> None:
         st.tuples(st.sampled_from(names(8)), st.integers(1, 5), st.integers(1, 50)), max_size=80
     )
 )
+@example([("m0", 1, 1), ("m1", 1, 1), ("m2", 1, 1), ("m3", 1, 1), ("m0", 2, 2), ("m0", 1, 1)])
 def test_no_letter_is_read_twice_though_its_writer_was_forgotten(
     letters: list[tuple[str, int, int]],
 ) -> None:

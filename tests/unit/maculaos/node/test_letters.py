@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from msgspec import Raw
 
-from bare_node import call, identity
-from maculaos.effects import Effect, Send
-from maculaos.node.counters import Counters
+from bare_node import call
+from letter_parts import WALL, letters_of, only_routed
+from maculaos.effects import Send
 from maculaos.node.letters import CLOCK_SKEW_S, SAY_TAKEN_S, Letters, Reading
-from maculaos.node.relay import Arrived, Relay
-from maculaos.node.routing import Routing
-from maculaos.topology.rings import Rings
-from maculaos.wire.messages import encode_message
-from maculaos.wire.table import Routed, Seal
-from node_parts import link_to, links_of, members_of, names, node_id
-from simulation.hosts import LetterSealOf
-from simulation.world import REALM
+from maculaos.node.relay import Arrived
+from maculaos.wire.messages import RpcCall, encode_message
+from maculaos.wire.seals import MAX_TAKEN
+from node_parts import link_to, names, node_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from maculaos.wire.table import Routed, Seal
+from maculaos.wire.values import MAX_VALUE_SIZE
+
 CALL = call()
-
-
-def letters_of(me: str, *linked: str, now: float = 0.0, seed: int = 1) -> Letters:
-    """The letters of a node that starts at ``now``, among ``m0`` to ``m9``."""
-    members, rings = members_of(*names(10)), Rings(REALM, 6, map(node_id, names(10)))
-    routing, counters = Routing(node_id(me), links_of(me, *linked), rings, members), Counters()
-    rng = random.Random(seed)  # a seed replays the run
-    relay = Relay(node_id(me), members, routing, counters)
-    letters = Letters(node_id(me), relay, counters, 100, rng, now)
-    letters.seal = LetterSealOf(identity(me))
-    letters.set_wall_clock(1000.0 + now, now)
-    return letters
-
-
-def only_routed(effects: list[Effect] | None) -> Routed:
-    """The one envelope that is sent."""
-    assert effects is not None
-    (sent,) = effects
-    assert isinstance(sent, Send)
-    assert isinstance(sent.message, Routed)
-    return sent.message
 
 
 def arrived(routed: Routed, message: object = CALL) -> Arrived:
@@ -131,7 +109,7 @@ def test_letter_of_long_ago_or_of_the_future_is_not_read() -> None:
     writer, reader = letters_of("m0", "m1"), letters_of("m9", "m5")
     letter = written(writer)
     assert reader.read(arrived(letter), 1.0 + CLOCK_SKEW_S + 1) is Reading.DROPPED
-    writer.set_wall_clock(1000.0 + CLOCK_SKEW_S + 10, 0.0)
+    writer.set_wall_clock(WALL + CLOCK_SKEW_S + 10, 0.0)
     assert reader.read(arrived(written(writer)), 1.0) is Reading.DROPPED
 
 
@@ -193,3 +171,23 @@ def test_life_and_numbers_differ_at_every_start() -> None:
     assert two.seal is not None
     assert one.seal.life != two.seal.life
     assert one.seal.number != two.seal.number
+
+
+def test_largest_value_fits_its_envelope_whatever_was_taken() -> None:
+    writer, reader = letters_of("m0", "m1"), letters_of("m9", "m5")
+    for _ in range(300):
+        reader.read(arrived(written(writer)), 1.1)
+    largest = RpcCall(1 << 40, "m" * 255, 1000, bytes(32), Raw(bytes(MAX_VALUE_SIZE)), 3, 2, 9999)
+    routed = only_routed(reader.send(node_id("m0"), largest, 1.2, 60.0))
+    encode_message(routed)
+    alone = only_routed(reader.advance(1.3))
+    assert seal_of(alone).taken
+
+
+def test_more_than_one_envelope_can_say_was_taken_is_said_by_the_next() -> None:
+    writer, reader = letters_of("m0", "m1"), letters_of("m9", "m5")
+    for _ in range(MAX_TAKEN + 10):
+        reader.read(arrived(written(writer)), 1.1)
+    for now, left in ((1.3, 10), (1.5, 0)):
+        writer.read(arrived(only_routed(reader.advance(now)), None), now)
+        assert len(writer) == left

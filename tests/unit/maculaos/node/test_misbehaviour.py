@@ -6,19 +6,17 @@ import pytest
 
 from bare_node import HI, ask, closed, counter, identity, linked_node, sent
 from maculaos.effects import CloseClient, Note
+from maculaos.wire.events import Events, Interest, Post, Wish
 from maculaos.wire.messages import (
     Close,
     Error,
-    Event,
     Handshake,
     Heartbeat,
     Message,
     Ping,
     Pong,
-    Publish,
     RpcRegister,
     Rumour,
-    Subscribe,
 )
 from maculaos.wire.registry import ErrorCode
 from simulation.world import REALM
@@ -46,11 +44,11 @@ def about(**changes: object) -> Heartbeat:
         about(incarnation=2**60),
         about(health=9),
         Heartbeat(about().rumours * 50),
-        Subscribe(("not good",)),
-        Subscribe(tuple(f"t{number}" for number in range(50))),
+        Interest(bytes(32), 1, 1, (Wish("not good"),)),
+        Interest(b"short", 1, 1, ()),
         RpcRegister(("macula.ping",)),
-        Event("news", bytes(32), 1, HI),
-        Publish(1, "news", HI),
+        Events("news", bytes(32), 1, (HI,)),
+        Post(1, "news", (HI,)),
         Handshake(1, REALM, bytes(32), "b", (), "x"),
     ],
 )
@@ -85,7 +83,7 @@ def test_a_client_that_speaks_like_a_peer_is_closed() -> None:
     node = linked_node()
     (effect,) = node.receive_from_client(1, Ping(1), 0.0)
     assert isinstance(effect, CloseClient)
-    assert node.receive_from_client(1, Publish(1, "news", HI), 0.0) == []
+    assert node.receive_from_client(1, Post(1, "news", (HI,)), 0.0) == []
 
 
 def test_clients_beyond_the_limit_are_refused() -> None:

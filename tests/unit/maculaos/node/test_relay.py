@@ -19,9 +19,9 @@ from maculaos.node.routing import MAX_HOPS, Routing
 from maculaos.swim.members import Members
 from maculaos.swim.rumour import Health
 from maculaos.topology.rings import Rings
+from maculaos.wire.events import Events, Interest
 from maculaos.wire.messages import (
     Close,
-    Event,
     Handshake,
     Heartbeat,
     Message,
@@ -32,7 +32,6 @@ from maculaos.wire.messages import (
     RpcError,
     RpcRegister,
     RpcResult,
-    Subscribe,
     encode_message,
 )
 from maculaos.wire.table import FindNode, Nodes, Routed, Seal
@@ -206,8 +205,8 @@ def test_envelope_that_no_honest_neighbour_sends_is_refused(absurd: Routed) -> N
         envelope("me", "m3"),
         PingRequest(1, node_id("m2")),
         Heartbeat(()),
-        Event("news", node_id("m3"), 1, HI, 4),
-        Subscribe(("news",)),
+        Events("news", node_id("m3"), 1, (HI,), hops=4),
+        Interest(node_id("m3"), 1, 1, ()),
         RpcRegister(("add",)),
         CALL,
         RpcResult(3, HI),

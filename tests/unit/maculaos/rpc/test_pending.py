@@ -144,3 +144,12 @@ def test_requests_beyond_a_bound_are_not_kept_for_another_try() -> None:
     again = call_by(size=KEPT_BYTES // 2)
     assert calls.open(again, PROVIDER)
     assert again.request == "what"
+
+
+def test_number_that_its_origin_uses_already_is_one_too_many() -> None:
+    calls = PendingCalls[str](limit=10)
+    call = opened(calls)
+    twin = PendingCall(CALLER, call.origin_call, 9.0, "what", 10, b"me")
+    assert not calls.open(twin, PROVIDER)
+    calls.close(call)
+    assert calls.open(twin, PROVIDER)

@@ -1,0 +1,151 @@
+"""What a program asks of others: calls, casts, and streams of results.
+
+A call is never made twice: whether one that was under way when the node went was carried out,
+nobody can know, so its caller is told. One that could not be sent yet waits for the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from maculaos.errors import UsageError
+from maculaos.wire.messages import RpcCall, RpcCancel, RpcCredit
+from maculaos.wire.registry import Answering, Choice
+from maculaos.wire.values import Value, decode_value, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from msgspec import Raw
+
+    from maculaos.client.line import Line
+    from maculaos.client.requests import Requests
+    from maculaos.errors import MaculaError
+    from maculaos.wire.messages import RpcResult
+
+CHOICES: Final = {
+    "nearest": Choice.NEAREST,
+    "round-robin": Choice.ROUND_ROBIN,
+    "random": Choice.RANDOM,
+    "least-pending": Choice.LEAST_PENDING,
+}
+# The node answers a call that is too late itself; only a node that hangs is waited for this long.
+_GRACE_S: Final = 1.0
+# Parts of a stream that may be under way or wait here.
+_WINDOW: Final = 64
+_NOTHING: Final = bytes(encode_value(None))
+
+
+class _Parts:
+    """The parts of one stream as they come."""
+
+    def __init__(self) -> None:
+        self.timeout_s = 0.0
+        self.deadline = 0.0
+        self.waiting: deque[Raw] = deque()
+        self.is_over = False
+        self.why: MaculaError | None = None
+        self.news = asyncio.Event()
+
+    def answered(self, result: RpcResult) -> None:
+        """See ``Waiting``; the last result is a part of its own unless it is nothing."""
+        if result.more or bytes(result.payload) != _NOTHING:
+            self.waiting.append(result.payload)
+        self.is_over = not result.more
+        self.news.set()
+
+    def failed(self, why: MaculaError) -> None:
+        """See ``Waiting``."""
+        self.is_over, self.why = True, why
+        self.news.set()
+
+
+class Calls:
+    """The calls of one program."""
+
+    def __init__(self, line: Line, requests: Requests) -> None:
+        self._line = line
+        self._requests = requests
+
+    async def call(self, method: str, value: Value, timeout_s: float, choice: str) -> Value:
+        """The result of ``method``; see ``Mesh.call``."""
+        payload, choice_number = encode_value(value), _number_of(choice)
+        timeout_s = await self._left_of(timeout_s)
+        number, answer = self._requests.answer(timeout_s, _GRACE_S)
+        try:
+            self._line.send(
+                RpcCall(number, method, _milliseconds(timeout_s), b"", payload, choice_number)
+            )
+            return decode_value((await answer).payload)
+        except asyncio.CancelledError:
+            self._line.say(RpcCancel(number))
+            raise
+        finally:
+            self._requests.drop(number)
+
+    async def cast(self, method: str, value: Value, timeout_s: float, choice: str) -> None:
+        """Call ``method`` and want to know nothing of it; see ``Mesh.cast``."""
+        payload, choice_number = encode_value(value), _number_of(choice)
+        left_ms = _milliseconds(await self._left_of(timeout_s))
+        number = self._requests.number()
+        none = Answering.NONE
+        self._line.send(RpcCall(number, method, left_ms, b"", payload, choice_number, none))
+
+    async def stream(
+        self, method: str, value: Value, timeout_s: float, choice: str
+    ) -> AsyncIterator[Value]:
+        """The results of ``method``, one after the other; see ``Mesh.stream``."""
+        payload, choice_number = encode_value(value), _number_of(choice)
+        timeout_s = await self._left_of(timeout_s)
+        parts = _Parts()
+        number = self._requests.add(parts, timeout_s, _GRACE_S)
+        left_ms, kind = _milliseconds(timeout_s), Answering.STREAM
+        try:
+            self._line.send(
+                RpcCall(number, method, left_ms, b"", payload, choice_number, kind, _WINDOW)
+            )
+            async for part in self._taken_out(number, parts):
+                yield part
+        finally:
+            self._requests.drop(number)
+            if not parts.is_over:
+                self._line.say(RpcCancel(number))
+
+    async def _taken_out(self, number: int, parts: _Parts) -> AsyncIterator[Value]:
+        taken = 0
+        while True:
+            while parts.waiting:
+                yield decode_value(parts.waiting.popleft())
+                taken += 1
+                if taken * 2 >= _WINDOW and not parts.is_over:
+                    self._line.say(RpcCredit(number, taken))
+                    taken = 0
+            if parts.why is not None:
+                raise parts.why
+            if parts.is_over:
+                return
+            parts.news.clear()
+            await parts.news.wait()
+
+    async def _left_of(self, timeout_s: float) -> float:
+        """Wait for a node if there is none; return what is left of the time."""
+        if self._line.is_connected:
+            return timeout_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        await self._line.until_up(timeout_s)
+        return max(0.001, deadline - loop.time())
+
+
+def _number_of(choice: str) -> Choice:
+    try:
+        return CHOICES[choice]
+    except KeyError:
+        what = f"{choice!r} is no way to choose"
+        raise UsageError(what, f"choose one of {', '.join(CHOICES)}") from None
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

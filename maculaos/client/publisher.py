@@ -1,0 +1,288 @@
+"""What a program publishes: gathered into runs, sent in order, answered for by the run.
+
+Payloads that follow each other to one topic, with the same options and in one turn of the loop,
+travel as one POST. What cannot be sent yet waits here, within bounds. A run that is to be
+acknowledged is sent again when the node came back, until its time is over: at least once. Any
+other is sent at most once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from maculaos.client.failures import late, overloaded
+from maculaos.errors import MaculaError, UsageError
+from maculaos.wire.events import Post
+from maculaos.wire.registry import DEFAULT_PRIORITY
+from maculaos.wire.values import decode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from msgspec import Raw
+
+    from maculaos.client.line import Line
+    from maculaos.client.requests import Requests
+    from maculaos.wire.messages import RpcResult
+
+# Of payloads, each of them counted with an overhead: so a run has at most 512.
+MAX_RUN_BYTES: Final = 256 * 1024
+OVERHEAD: Final = 512
+# What waits for a node that does not take it, or is away.
+MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
+# Runs to be acknowledged that are under way; more of them wait here, and grow meanwhile.
+MAX_UNDER_WAY: Final = 64
+# The node answers a publication that is too late itself; one that hangs is waited for this long.
+_GRACE_S: Final = 1.0
+_PRIORITIES: Final = {"urgent": 0, "high": 1, "normal": DEFAULT_PRIORITY, "low": 3}
+# A run that waits takes others in for this part of the time that its first payload has.
+_SHARED_WAIT: Final = 0.1
+
+
+class Options(NamedTuple):
+    """How something is published."""
+
+    topic: str
+    priority: str = "normal"
+    ttl_s: float | None = None
+    retain_s: float = 0.0
+    acknowledge: bool = False
+    # 0: nobody waits for an answer.
+    timeout_s: float = 0.0
+    is_trace: bool = False
+
+
+class Run:
+    """Payloads that travel together, and who waits for what becomes of them."""
+
+    __slots__ = (
+        "began", "deadline", "is_sent", "number", "options", "payloads", "publisher", "size",
+        "timeout_s", "waiters",
+    )  # fmt: skip
+
+    def __init__(self, publisher: Publisher, options: Options, now: float) -> None:
+        self.began = now
+        self.is_sent = False
+        self.publisher = publisher
+        self.options = options
+        self.number = 0
+        self.payloads: list[Raw] = []
+        self.size = 0
+        # Their answers: what the node said.
+        self.waiters: list[asyncio.Future[Any]] = []
+        self.timeout_s = 0.0
+        self.deadline = 0.0
+
+    def left_s(self, now: float) -> float:
+        """How long the payloads are still worth something, in seconds."""
+        options = self.options
+        left_s = math.inf if options.ttl_s is None else options.ttl_s - (now - self.began)
+        if options.acknowledge:
+            # The node is to give up when the program does.
+            left_s = min(left_s, self.deadline - _GRACE_S - now)
+        return left_s
+
+    def post(self, left_s: float) -> Post:
+        """The message for the node."""
+        self.is_sent = True
+        options = self.options
+        return Post(
+            self.number,
+            options.topic,
+            tuple(self.payloads),
+            options.acknowledge,
+            _milliseconds(options.retain_s),
+            _PRIORITIES[options.priority],
+            0 if left_s == math.inf else _milliseconds(left_s),
+            options.is_trace,
+        )
+
+    def answered(self, result: RpcResult) -> None:
+        """See ``Waiting``."""
+        try:
+            said = decode_value(result.payload)
+        except MaculaError as error:
+            self.failed(error)
+            return
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(said)
+        self.publisher.settled(self)
+
+    def failed(self, why: MaculaError) -> None:
+        """See ``Waiting``."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(why)
+        self.publisher.settled(self)
+
+
+class Publisher:
+    """The runs of one program."""
+
+    def __init__(self, line: Line, requests: Requests) -> None:
+        self._line = line
+        self._requests = requests
+        self._loop = asyncio.get_running_loop()
+        # Runs that wait, oldest first. The last one may grow: that is ``_growing``.
+        self._runs: deque[Run] = deque()
+        self._growing: Run | None = None
+        self._options: tuple[Any, ...] = ()
+        self._waiting_bytes = 0
+        # Runs to be acknowledged that are under way, by number.
+        self._under_way: dict[int, Run] = {}
+        self._is_scheduled = False
+        self._drained = asyncio.Event()
+
+    def put(self, options: tuple[Any, ...], payload: Raw) -> None:
+        """Let ``payload`` go out in this turn of the loop.
+
+        ``options`` are ``Options``, or the same as a plain tuple. Raises ``CallFailed``
+        (``OVERLOADED``) if too much waits already, ``UsageError`` for options without sense.
+        """
+        run = self._growing
+        # Most often it is the tuple of before with other objects in it: compared, never kept.
+        if run is None or options != self._options:
+            run = self._begin(options)
+        run.payloads.append(payload)
+        run.size += len(payload) + OVERHEAD
+        if run.size >= MAX_RUN_BYTES:
+            self._close_run()
+            self.flush()
+
+    async def answer(self, options: Options, payload: Raw) -> Any:
+        """Publish, and wait for what the node says of it; raises ``CallFailed``."""
+        run = await self._run_for(options)
+        waiter: asyncio.Future[Any] = self._loop.create_future()
+        run.waiters.append(waiter)
+        self.put(options, payload)
+        return await waiter
+
+    async def answers(self, options: Options, payloads: Iterable[Raw]) -> list[Any]:
+        """Publish, and wait for what the node says of each run; raises ``CallFailed``."""
+        waiters: dict[int, asyncio.Future[Any]] = {}
+        for payload in payloads:
+            run = await self._run_for(options)
+            if run.number not in waiters:
+                waiters[run.number] = waiter = self._loop.create_future()
+                run.waiters.append(waiter)
+            self.put(options, payload)
+        return await asyncio.gather(*waiters.values())
+
+    async def drain(self) -> None:
+        """Wait until the node has room again, and let the loop run in any case.
+
+        Raises ``NodeUnreachable`` if there is no node any more.
+        """
+        self.flush()
+        await asyncio.sleep(0)
+        while self._runs or not self._line.is_open:
+            if self._line.is_over:
+                raise self._line.gone()
+            self._drained.clear()
+            await self._drained.wait()
+
+    def flush(self) -> None:
+        """Send what waits, as far as there is room."""
+        self._is_scheduled = False
+        runs, line = self._runs, self._line
+        while runs and line.is_open:
+            if runs[0].options.acknowledge and len(self._under_way) >= MAX_UNDER_WAY:
+                break
+            run = runs.popleft()
+            if run is self._growing:
+                self._close_run()
+            self._waiting_bytes -= run.size
+            left_s = run.left_s(self._loop.time())
+            if left_s <= 0:
+                self._requests.drop(run.number)
+                run.failed(late(run.timeout_s))
+                continue
+            if run.options.acknowledge:
+                self._under_way[run.number] = run
+            line.say(run.post(left_s))
+        if not runs and line.is_open:
+            self._drained.set()
+
+    def settled(self, run: Run) -> None:
+        """The node has answered, or never will."""
+        if self._under_way.pop(run.number, None) is not None and self._runs:
+            self._schedule()
+
+    @staticmethod
+    def keeps(waiting: object) -> bool:
+        """Whether that is a run for the next connection: not sent yet, or to be acknowledged."""
+        return isinstance(waiting, Run) and (waiting.options.acknowledge or not waiting.is_sent)
+
+    def up(self) -> None:
+        """A new connection: first what the last one took with it, then what waits."""
+        again, self._under_way = self._under_way, {}
+        for number in sorted(again, reverse=True):
+            self._runs.appendleft(again[number])
+            self._waiting_bytes += again[number].size
+        self.flush()
+
+    def over(self) -> None:
+        """There is no node any more, and none will come."""
+        self._runs.clear()
+        self._under_way.clear()
+        self._growing = None
+        self._waiting_bytes = 0
+        self._drained.set()
+
+    async def _run_for(self, options: Options) -> Run:
+        """The run that a payload with an answer goes into; waits if too much waits already."""
+        if self._waiting_bytes > MAX_WAITING_BYTES // 2 or self._line.is_over:
+            await self._wait_for_room(options.timeout_s)
+        run, now = self._growing, self._loop.time()
+        if run is None or options != self._options:
+            return self._begin(options)
+        return run if now - run.began <= options.timeout_s * _SHARED_WAIT else self._begin(options)
+
+    async def _wait_for_room(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.drain()
+        except TimeoutError:
+            raise late(timeout_s) from None
+
+    def _close_run(self) -> None:
+        """What comes next belongs to another run; now it counts what this one holds."""
+        if self._growing is not None:
+            self._waiting_bytes += self._growing.size
+            self._growing = None
+
+    def _begin(self, wanted: tuple[Any, ...]) -> Run:
+        self._close_run()
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            raise overloaded(f"{self._waiting_bytes} bytes wait for the node; await mesh.drain()")
+        options = Options(*wanted)
+        _check(options)
+        run = Run(self, options, self._loop.time())
+        if options.timeout_s:
+            run.number = self._requests.add(run, options.timeout_s, _GRACE_S)
+        self._growing, self._options = run, wanted
+        self._runs.append(run)
+        self._schedule()
+        return run
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self.flush)
+
+
+def _check(options: Options) -> None:
+    """Raise ``UsageError`` for options that make no sense."""
+    if options.priority not in _PRIORITIES:
+        what = f"{options.priority!r} is no priority"
+        raise UsageError(what, f"choose one of {', '.join(_PRIORITIES)}")
+    if options.retain_s < 0 or (options.ttl_s is not None and options.ttl_s <= 0):
+        raise UsageError("a time must be positive", "leave it out for none")
+
+
+def _milliseconds(seconds: float) -> int:
+    return 0 if seconds <= 0 else max(1, min(round(seconds * 1000), 2**53))

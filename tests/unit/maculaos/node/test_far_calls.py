@@ -1,0 +1,133 @@
+"""Calls that come in letters: who calls is who sealed them, and time and shares are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bare_node import HI, identity, told
+from letter_parts import WALL, letters_of, only_routed
+from maculaos.node.relay import Arrived
+from maculaos.settings import LimitSettings
+from maculaos.wire.frames import FrameReader
+from maculaos.wire.messages import Message, RpcCall, RpcError, RpcResult, decode_message
+from maculaos.wire.registry import RpcErrorCode
+from node_parts import cores_of, names, node_id, settings_of
+from simulation.hosts import LetterSealOf
+
+if TYPE_CHECKING:
+    from maculaos.effects import Effect
+    from maculaos.node.cores import Cores
+    from maculaos.node.letters import Letters
+    from maculaos.wire.table import Routed
+
+
+def provider_of(pending_calls: int = 100) -> Cores:
+    """Node ``me`` with client 2 that answers add; linked with m0 and m1, it knows ten members."""
+    settings = replace(settings_of(), limits=LimitSettings(pending_calls=pending_calls))
+    cores = cores_of(("m0", "m1"), names(10)[2:], settings)
+    cores.paths.letters.seal = LetterSealOf(identity("me"))
+    cores.calls.set_wall_clock(WALL, 0.0)
+    cores.calls.offers.register(2, ("add",), 0)
+    return cores
+
+
+def called(number: int = 1, deadline_ms: int = 1000, caller: bytes = b"") -> RpcCall:
+    """A call of add."""
+    return RpcCall(number, "add", deadline_ms, caller, HI)
+
+
+def written(writer: Letters, message: RpcCall, now: float) -> Routed:
+    """A letter to ``me``."""
+    return only_routed(writer.send(node_id("me"), message, now, now + 60.0))
+
+
+def brought(
+    cores: Cores, routed: Routed, message: RpcCall, now: float, link: int = 1
+) -> list[Effect]:
+    """It comes to ``me`` over that link."""
+    over = cores.links.get(link)
+    assert over is not None
+    source = next(node_id(name) for name in names(10) if node_id(name) == routed.source)
+    return cores.calls.read(Arrived(source, message, over, routed), now)
+
+
+def held_by(routed: Routed) -> Message:
+    """What is in an envelope."""
+    (frame,) = FrameReader().feed(routed.frame)
+    return decode_message(frame)
+
+
+def test_caller_is_who_sealed_the_letter_whatever_the_call_says() -> None:
+    cores, call = provider_of(), called(caller=node_id("m1"))
+    effects = brought(cores, written(letters_of("m9", "m0"), call, 10.0), call, 10.0)
+    ((client, handed),) = told(effects)
+    assert client == 2
+    assert isinstance(handed, RpcCall)
+    assert handed.caller == node_id("m9")
+
+
+def test_call_that_was_sent_again_has_the_time_that_is_left() -> None:
+    cores, writer, call = provider_of(), letters_of("m9", "m0"), called(deadline_ms=1000)
+    written(writer, call, 10.0)
+    ((_, handed),) = told(brought(cores, only_routed(writer.advance(10.5)), call, 10.6))
+    assert isinstance(handed, RpcCall)
+    assert handed.deadline_ms == 500
+
+
+def test_answer_goes_back_in_a_letter_and_what_only_looks_like_one_is_counted() -> None:
+    cores, writer, call = provider_of(), letters_of("m9", "m0"), called()
+    ((_, handed),) = told(brought(cores, written(writer, call, 10.0), call, 10.0))
+    assert isinstance(handed, RpcCall)
+    effects = cores.calls.answer(2 << 1 | 1, RpcResult(handed.call, HI), 10.1)
+    answer = only_routed(effects)
+    assert (answer.target, held_by(answer)) == (node_id("m9"), RpcResult(1, HI))
+
+
+def test_letter_that_comes_twice_is_run_once() -> None:
+    cores, call = provider_of(), called()
+    letter = written(letters_of("m9", "m0"), call, 10.0)
+    assert len(told(brought(cores, letter, call, 10.0))) == 1
+    assert brought(cores, letter, call, 10.1, link=2) == []
+
+
+def test_call_that_the_former_life_may_have_run_is_refused() -> None:
+    cores, writer, call = provider_of(), letters_of("m9", "m0"), called(deadline_ms=60_000)
+    written(writer, call, 0.1)
+    late = only_routed(writer.advance(1.0))
+    refused = only_routed(brought(cores, late, call, 1.1))
+    error = held_by(refused)
+    assert isinstance(error, RpcError)
+    assert (error.call, error.code) == (1, RpcErrorCode.PROVIDER_LOST)
+
+
+def test_neighbour_brings_calls_for_half_of_what_may_wait_and_others_bring_more() -> None:
+    cores = provider_of(pending_calls=6)
+    writers = [letters_of(name, "m0", seed=number) for number, name in enumerate(names(10)[2:])]
+    outcomes = []
+    for number, writer in enumerate(writers[:5]):
+        call = called(number)
+        link = 2 if number == 4 else 1
+        effects = brought(cores, written(writer, call, 10.0), call, 10.0, link)
+        outcomes.append(bool(told(effects)))
+    assert outcomes == [True, True, True, False, True]
+
+
+def test_member_that_is_gone_waits_for_nothing_and_its_provider_hears_so() -> None:
+    cores, call = provider_of(), called()
+    brought(cores, written(letters_of("m9", "m0"), call, 10.0), call, 10.0)
+    assert len(cores.calls.pending) == 1
+    effects = cores.calls.member_gone(node_id("m9"), 10.1)
+    assert [client for client, _ in told(effects)] == [2]
+    assert len(cores.calls.pending) == 0
+
+
+def test_refusal_of_an_absurd_deadline_is_not_kept_for_ages() -> None:
+    cores, call = provider_of(), called(deadline_ms=1 << 62)
+    refused = only_routed(brought(cores, written(letters_of("m9", "m0"), call, 10.0), call, 10.0))
+    error = held_by(refused)
+    assert isinstance(error, RpcError)
+    assert error.code == RpcErrorCode.INVALID_REQUEST
+    for tenths in range(100, 300):
+        cores.calls.advance(tenths / 10)
+    assert len(cores.paths.letters) == 0
