@@ -170,7 +170,7 @@ class Daemon:
         limit = settings.limits.pending_handshakes
         self._dialling = Dialling(self._endpoint, self._node, self._feed, limit)
         self._whereabouts = Whereabouts(
-            settings, self._endpoint, self._discovery, self._tell_addresses, self._log
+            settings, self._endpoint, self._discovery, self._node, self._feed, self._log
         )
 
     def _surroundings(self) -> Surroundings:
@@ -233,13 +233,9 @@ class Daemon:
             self._log.note("stopping", reason=why)
             self._stopping.set()
 
-    def enter(self, program: Program, name: str) -> tuple[HandshakeAck, int, Inside]:
+    def enter(self, program: Program, name: str) -> tuple[HandshakeAck, Inside]:
         """Let a program of this process in while ``ready``; see ``ControlSocket.enter_inside``."""
-        return self._control.ack, *self._control.enter_inside(program, name)
-
-    def leave(self, client: int) -> None:
-        """A program of this process goes."""
-        self._control.leave_inside(client, "the program left")
+        return self._control.ack, self._control.enter_inside(program, name)
 
     @contextmanager
     def _signals(self, is_embedded: bool) -> Iterator[None]:
@@ -488,9 +484,6 @@ class Daemon:
         self._tasks.create_task(self._whereabouts.follow(wanted))
         self._log.note("reloaded", peers=",".join(wanted.peers) or "none")
         return wanted.peers
-
-    def _tell_addresses(self, addresses: tuple[str, ...]) -> None:
-        self._feed(lambda now: self._node.set_addresses(addresses, now))
 
     def _reload_on_signal(self) -> None:
         try:

@@ -46,7 +46,6 @@ class EmbeddedNode:
         self.ack: HandshakeAck
         self._daemon = daemon
         self._running = running
-        self._client = 0
         self._inside: Inside
 
     @property
@@ -56,15 +55,15 @@ class EmbeddedNode:
 
     def enter(self, program: Program, name: str) -> None:
         """Let the program in."""
-        self.ack, self._client, self._inside = self._daemon.enter(program, name)
+        self.ack, self._inside = self._daemon.enter(program, name)
 
     def send(self, message: Message) -> None:
         """See ``Transport.send``; nothing is encoded, the node gets the message itself."""
-        self._daemon.client_message(self._client, message)
+        self._daemon.client_message(self._inside.number, message)
 
     async def close(self) -> None:
         """Let the node leave the mesh and stop; raises what a bug in it raised."""
-        self._daemon.leave(self._client)
+        self._inside.close()
         self._daemon.stop("its program ends")
         await self._running
 

@@ -17,26 +17,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maculaos.discovery.discovery import Discovery
+    from maculaos.effects import Effect
     from maculaos.host.logbook import Logbook
+    from maculaos.node import Node
     from maculaos.quic.endpoint import Endpoint
     from maculaos.settings import NodeSettings
 
 
 class Whereabouts:
-    """Moves ``endpoint`` and ``discovery``; ``tell`` says to the node where others dial it."""
+    """Moves ``endpoint`` and ``discovery``, and lets ``node`` tell others, fed by ``feed``."""
 
     def __init__(
         self,
         settings: NodeSettings,
         endpoint: Endpoint,
         discovery: Discovery,
-        tell: Callable[[tuple[str, ...]], None],
+        node: Node,
+        feed: Callable[[Callable[[float], list[Effect]]], None],
         logbook: Logbook,
     ) -> None:
         self._listen = settings.listen
         self._endpoint = endpoint
         self._discovery = discovery
-        self._tell = tell
+        self._node = node
+        self._feed = feed
         self._log = logbook
         # One move at a time, in the order in which they were asked for.
         self._moving = asyncio.Lock()
@@ -55,6 +59,6 @@ class Whereabouts:
                 return
             self._listen = listen
             self._endpoint.advertise(listen.advertise)
-            self._tell(listen.advertised)
+            self._feed(lambda now: self._node.set_addresses(listen.advertised, now))
             self._discovery.move(settings)
             self._log.note("moved", address=self._endpoint.address)

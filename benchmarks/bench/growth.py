@@ -57,7 +57,7 @@ def _draw(by_topics: dict[int, Result], by_peers: dict[int, Result], path: Path)
     chart = pygal.XY(
         title="Messages of 100 B per second of the CPU, and memory of a subscriber",
         x_title="topics, or subscribers",
-        y_title="messages delivered per second of all CPU",
+        y_title="messages per second of CPU",
         secondary_range=(0, 2 * max(each.taker_mib for each in by_peers.values())),
         logarithmic=False,
         xrange=(0, 3),
@@ -66,6 +66,7 @@ def _draw(by_topics: dict[int, Result], by_peers: dict[int, Result], path: Path)
         range=(0, max(each.per_cpu_s for each in (*by_topics.values(), *by_peers.values()))),
         legend_at_bottom=True,
         js=[],
+        value_formatter=lambda value: f"{value:,.0f}",
     )
     for what, found in (("topics", by_topics), ("peers", by_peers)):
         chart.add(f"messages, by {what}", _points(found, "per_cpu_s"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from chat.agreement import Agreement
 from chat.message import Message, stamp
 from chat.names import check_nick, check_room, clean
 from chat.room import Fate, Mark, Room
@@ -26,8 +27,6 @@ WRITING_S: Final = 4.0
 WRITING_INTERVAL_S: Final = 2.0
 # A clock that is off by more is not believed.
 MAX_AHEAD_MS: Final = 300_000
-# What a member knows and we do not may still be on its way, so many seconds.
-PATIENCE_S: Final = 1.0
 # How many of those who are in a room are asked what was said.
 WITNESSES: Final = 3
 
@@ -60,8 +59,7 @@ class House:
         # The one that is looked at; empty before the first is entered.
         self.current = ""
         self._number = 0
-        # By room: when the last message was said of which a member spoke, and when it did.
-        self._claims: dict[str, tuple[int, float]] = {}
+        self._agreement = Agreement()
 
     # What the person does.
 
@@ -90,7 +88,7 @@ class House:
     def leave(self, key: str) -> None:
         """Leave a room, or end a conversation; the first one left is looked at."""
         self.rooms.pop(key, None)
-        self._claims.pop(key.removeprefix("#"), None)
+        self._agreement.forget_room(key.removeprefix("#"))
         if self.current == key:
             self.current = ""
             if self.rooms:
@@ -130,8 +128,8 @@ class House:
         me = self.me
         rooms = [room for room in self.rooms.values() if not room.is_private]
         names = tuple(room.name for room in rooms)
-        latest = tuple(room.transcript.latest_ms for room in rooms)
-        return Beat(me.seat, me.nick, names, me.state, me.since_ms, latest, is_new)
+        digests = tuple(room.transcript.digest for room in rooms)
+        return Beat(me.seat, me.nick, names, me.state, me.since_ms, digests, is_new)
 
     def goodbye(self) -> Beat:
         """What to say at the end."""
@@ -181,7 +179,7 @@ class House:
             return []
         change = self.roster.hear(beat, node_id, now)
         member = self.roster.get(beat.seat)
-        missing = self._missing(beat, member, now, now_ms) if member is not None else []
+        missing = self._missing(beat, member, now) if member is not None else []
         return [*(self._note(change, now_ms) if change is not None else ()), *missing]
 
     def learn_members(self, told: Iterable[Seen], now: float, now_ms: int) -> list[Question]:
@@ -232,20 +230,18 @@ class House:
             room.unread += 1
         return True
 
-    def _missing(self, beat: Beat, member: Member, now: float, now_ms: int) -> list[Question]:
-        """Ask a member that has known for a while of something said later than all known here."""
-        asked: list[Question] = []
-        for name, latest_ms in zip(beat.rooms, beat.latest_ms, strict=False):
-            room = self.rooms.get(f"#{name}")
-            if room is None or not room.transcript.latest_ms < latest_ms <= now_ms + MAX_AHEAD_MS:
-                continue
-            claimed_ms, first_heard_at = self._claims.get(name, (0, now))
-            if claimed_ms != latest_ms:
-                self._claims[name] = (latest_ms, now)
-            elif now - first_heard_at >= PATIENCE_S:
-                self._claims[name] = (latest_ms, now)
-                asked.append(Question(member, name))
-        return asked
+    def _missing(self, beat: Beat, member: Member, now: float) -> list[Question]:
+        """Ask a member that knows something else of a room than is known here."""
+        shared = (
+            (self.rooms[f"#{name}"], digest)
+            for name, digest in zip(beat.rooms, beat.digests, strict=False)
+            if f"#{name}" in self.rooms
+        )
+        return [
+            Question(member, room.name)
+            for room, digest in shared
+            if self._agreement.compare(beat.seat, room.name, digest, room.transcript.digest, now)
+        ]
 
     def _note(self, change: Change, now_ms: int) -> list[Question]:
         """Tell of ``change`` in the rooms that it is about; whom to ask what."""

@@ -55,8 +55,8 @@ class Beat(Struct, frozen=True):
     state: State = State.HERE
     # When it came, in milliseconds since the epoch: who is there longest knows most.
     since_ms: _Natural = 0
-    # When the last message of each room was said, in the order of ``rooms``, as far as it knows.
-    latest_ms: Annotated[tuple[_Natural, ...], Meta(max_length=MAX_ROOMS_OF_ONE)] = ()
+    # What it knows of each room, in the order of ``rooms``: see ``Transcript.digest``.
+    digests: Annotated[tuple[_Natural, ...], Meta(max_length=MAX_ROOMS_OF_ONE)] = ()
     # It has just come: whoever is there shall say so at once.
     is_new: bool = False
 

@@ -100,7 +100,7 @@ class Session:
     async def enter(self, name: str) -> str:
         """Enter a room: its key. What was said before comes by and by."""
         key, questions = self.house.enter(name)
-        if self._mesh is not None and key not in self._listening:
+        if self._mesh is not None:
             await self._listen(self._mesh, self.house.rooms[key].name)
             await self._beat()
         self._ask_for(questions)
@@ -185,11 +185,12 @@ class Session:
     async def _live(self, mesh: Mesh) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
+                # Rooms that are entered while this goes on are listened to as well.
+                self._mesh = mesh
+                self.node_name, self.realm = mesh.node_name, mesh.realm
                 await self._settle(mesh, tasks)
                 for job in (self._beat_on, self._look_around, self._ask_on):
                     tasks.create_task(job(mesh))
-                self._mesh = mesh
-                self.node_name, self.realm = mesh.node_name, mesh.realm
                 await self._follow(mesh)
         finally:
             self._mesh = None
@@ -225,6 +226,8 @@ class Session:
         await mesh.publish(PRESENCE, _value(self.house.beat(is_new=True)))
 
     async def _listen(self, mesh: Mesh, name: str) -> None:
+        if f"#{name}" in self._listening:
+            return
         topics = room_topic(name), writing_topic(name)
         events = mesh.subscribe(*topics, queue_size=QUEUE_SIZE)
         self._listening[f"#{name}"] = (events, asyncio.create_task(self._hear_room(name, events)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 MAX_MESSAGES: Final = 1000
 # What one answer to a question for the past carries at most.
 MAX_TOLD: Final = 200
+# Of so many messages at the end all in a room are to have the same.
+MAX_DIGESTED: Final = 50
 MAX_TOLD_BYTES: Final = 256 * 1024
 
 
@@ -28,6 +31,7 @@ class Transcript:
         self._known: dict[tuple[str, int], Message] = {}
         self._hearsay: set[tuple[str, int]] = set()
         self._sorted: list[Message] = []
+        self._digest: int | None = None
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -41,6 +45,18 @@ class Transcript:
     def latest_ms(self) -> int:
         """When the last message was said; 0 if there is none."""
         return self._sorted[-1].at_ms if self._sorted else 0
+
+    @property
+    def digest(self) -> int:
+        """A number that two transcripts share if they end alike; 0 for an empty one.
+
+        It covers the last ``MAX_DIGESTED`` messages; more of the past need not be known to all.
+        """
+        if self._digest is None:
+            last = self._sorted[-MAX_DIGESTED:]
+            text = " ".join(f"{each.seat}.{each.number}" for each in last)
+            self._digest = max(1, crc32(text.encode())) if last else 0
+        return self._digest
 
     def is_hearsay(self, message: Message) -> bool:
         """Whether somebody else than its author told of it."""
@@ -57,6 +73,7 @@ class Transcript:
             if message.place <= self._sorted[0].place:
                 return False
             self._drop(self._sorted[0])
+        self._digest = None
         self._known[message.identity] = message
         if is_hearsay:
             self._hearsay.add(message.identity)

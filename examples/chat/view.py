@@ -31,6 +31,7 @@ MAX_LINES: Final = 300
 # Whoever goes on within so many milliseconds is not named again.
 SAME_BREATH_MS: Final = 180_000
 NICK_WIDTH: Final = 12
+MARK_WIDTH: Final = 24
 # More people are only counted.
 MAX_WRITERS: Final = 3
 _NICK_COLOURS: Final = (
@@ -76,7 +77,7 @@ class Row:
         row.add_column(width=5, no_wrap=True)
         row.add_column(width=NICK_WIDTH, justify="right", no_wrap=True, overflow="ellipsis")
         row.add_column(ratio=1)
-        row.add_column(justify="right", max_width=40)
+        row.add_column(justify="right", max_width=MARK_WIDTH)
         row.add_row(
             Text(self.time, "dim"),
             Text(self.name, self.name_style),

@@ -3,13 +3,15 @@
 .. code-block:: python
 
     async with connect("/var/run/macula/n1.sock", name="thermostat") as mesh:
-        await mesh.publish("room/temperature", {"celsius": 21.5})
-        async for event in mesh.subscribe("room/setpoint"):
-            print(event.publisher, event.payload)
+        await mesh.publish("room.temperature", {"celsius": 21.5})
+        async for event in mesh.subscribe("room.*.setpoint"):
+            print(event.topic, event.publisher, event.payload)
 
-Payloads are bytes or what JSON can say. One ``Mesh`` is one connection to the control socket of
-one node on this machine; it belongs to one event loop. It does not reconnect: when the node
-goes, everything that waits raises ``NodeUnreachable``, and the program connects again.
+The node is the one of this machine, reached over its control socket, or one inside of the program:
+``connect(embedded="node.yaml")``. Payloads are bytes or what JSON can say. A ``Mesh`` belongs to
+one event loop. When its node goes, it looks for it, and subscriptions and registrations come back;
+``connect(..., reconnect=False)`` raises ``NodeUnreachable`` wherever something waits instead.
+``maculaos.client.blocking`` is the same for scripts. See docs/applications.md.
 """
 
 from __future__ import annotations

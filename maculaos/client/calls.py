@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from maculaos.client.failures import late
 from maculaos.errors import UsageError
 from maculaos.wire.messages import RpcCall, RpcCancel, RpcCredit
 from maculaos.wire.registry import Answering, Choice
 from maculaos.wire.values import Value, decode_value, encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from msgspec import Raw
 
@@ -106,14 +108,15 @@ class Calls:
             self._line.send(
                 RpcCall(number, method, left_ms, b"", payload, choice_number, kind, _WINDOW)
             )
-            async for part in self._taken_out(number, parts):
-                yield part
+            async with aclosing(self._taken_out(number, parts)) as values:
+                async for value in values:
+                    yield value
         finally:
             self._requests.drop(number)
             if not parts.is_over:
                 self._line.say(RpcCancel(number))
 
-    async def _taken_out(self, number: int, parts: _Parts) -> AsyncIterator[Value]:
+    async def _taken_out(self, number: int, parts: _Parts) -> AsyncGenerator[Value, None]:
         taken = 0
         while True:
             while parts.waiting:
@@ -130,12 +133,17 @@ class Calls:
             await parts.news.wait()
 
     async def _left_of(self, timeout_s: float) -> float:
-        """Wait for a node if there is none; return what is left of the time."""
-        if self._line.is_connected:
+        """Wait for a node if there is none, or for room; return what is left of the time."""
+        if self._line.is_open:
             return timeout_s
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         await self._line.until_up(timeout_s)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._line.until_room()
+        except TimeoutError:
+            raise late(timeout_s) from None
         return max(0.001, deadline - loop.time())
 
 

@@ -78,6 +78,7 @@ class Line:
         self._why = NodeUnreachable(f"no node {where} yet", "")
         self._redialling: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._watchers: list[Callable[[State], None]] = []
 
     @property
@@ -133,6 +134,12 @@ class Line:
         if self._transport is None:
             raise self.gone()
 
+    async def until_room(self) -> None:
+        """Wait while there is a node that takes nothing."""
+        while self._transport is not None and self._transport.is_full:
+            self._has_room.clear()
+            await self._has_room.wait()
+
     async def wait_lost(self) -> NodeUnreachable:
         """Wait until there is no node; return why."""
         while self.state is State.CONNECTED:
@@ -163,6 +170,7 @@ class Line:
 
     def room(self) -> None:
         """See ``Receiver.room``."""
+        self._has_room.set()
         self._user.room()
 
     def lost(self, reason: str) -> None:
@@ -199,5 +207,7 @@ class Line:
         # Whoever waits looks at the state again, and waits for the next change if need be.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self._has_room.set()
         for watcher in self._watchers:
-            watcher(state)
+            # Later, and each for itself: one that fails keeps no other from hearing of it.
+            asyncio.get_running_loop().call_soon(watcher, state)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from maculaos.client.calls import Calls
+from maculaos.client.failures import NodeUnreachable
 from maculaos.client.line import Line
 from maculaos.client.provider import MAX_RUNNING, Handler, Provider, Registration
 from maculaos.client.publisher import Options, Publisher
@@ -22,12 +25,13 @@ from maculaos.wire.values import Value, encode_value
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from maculaos.client.failures import NodeUnreachable
     from maculaos.client.transport import Opener
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 DEFAULT_QUEUE_SIZE: Final = 10_000
 MAX_TIMEOUT_S: Final = 3600.0
+# How long what was published may take to leave when the program ends.
+_LAST_WORDS_S: Final = 1.0
 # Topics that were found to be some, so that the same one is not looked at again and again.
 _KNOWN_TOPICS: Final = 10_000
 _H = TypeVar("_H", bound="Handler")
@@ -99,11 +103,18 @@ class Mesh:
         value is worthless, and is not delivered.
 
         Raises ``UsageError`` for what cannot be sent, ``CallFailed``, ``NodeUnreachable``.
+
+        >>> await mesh.publish("room.temperature", {"celsius": 21.5}, acknowledge=True)
+        0
         """
-        self._check_topic(topic)
-        payload, timeout_s = encode_value(value), _checked_time(timeout_s)
-        options = Options(topic, priority, ttl_s, retain_s, acknowledge, timeout_s)
-        return _confirmed(await self._publisher.answer(options, payload))
+        if topic not in self._topics:
+            self._check_topic(topic)
+        _checked_time(timeout_s)
+        payload, publisher = encode_value(value), self._publisher
+        if publisher.is_crowded:
+            await publisher.wait_for_room(timeout_s)
+        options = (topic, priority, ttl_s, retain_s, acknowledge, timeout_s, False)
+        return _confirmed(await publisher.ask(options, payload))
 
     async def publish_many(  # as ``publish``
         self,
@@ -119,11 +130,22 @@ class Mesh:
 
         Returns the smallest number of nodes that confirmed any part of them. Raises as
         ``publish``: then any of them may have been delivered.
+
+        >>> await mesh.publish_many("log.lines", ["one", "two", "three"])
+        0
         """
         self._check_topic(topic)
-        payloads, timeout_s = [encode_value(value) for value in values], _checked_time(timeout_s)
-        options = Options(topic, priority, ttl_s, 0.0, acknowledge, timeout_s)
-        return min(map(_confirmed, await self._publisher.answers(options, payloads)), default=0)
+        options = (topic, priority, ttl_s, 0.0, acknowledge, _checked_time(timeout_s), False)
+        publisher, waiters = self._publisher, []
+        last: object = None
+        for payload in [encode_value(value) for value in values]:
+            if publisher.is_crowded:
+                await publisher.wait_for_room(timeout_s)
+            run = publisher.put(options, payload)
+            if run is not last:
+                waiters.append(run.waiter())
+            last = run
+        return min(map(_confirmed, await asyncio.gather(*waiters)), default=0)
 
     def publish_now(
         self,
@@ -139,6 +161,10 @@ class Mesh:
         Values of one turn of the loop that go to one topic travel together. ``await drain()`` now
         and then; if far more waits than the node takes, this raises ``CallFailed``
         (``OVERLOADED``), and the value is not sent.
+
+        >>> for number in range(1000):
+        ...     mesh.publish_now("sensor.7", number, ttl_s=2.0)
+        >>> await mesh.drain()
         """
         if topic not in self._topics:
             self._check_topic(topic)
@@ -168,6 +194,13 @@ class Mesh:
         ``drop-oldest``, ``drop-newest`` (both counted in ``dropped``), ``block`` (the node keeps
         as many, and publishers of acknowledged events wait) or ``disconnect`` (the subscription
         ends with an error).
+
+        >>> async with mesh.subscribe("door.*") as events:
+        ...     await mesh.publish("door.front", "open")
+        ...     event = await anext(events)
+        0
+        >>> event.topic, event.payload
+        ('door.front', 'open')
         """
         if not topics:
             raise UsageError("a subscription needs a topic", "name at least one")
@@ -189,10 +222,13 @@ class Mesh:
 
         For each: ``node``, and the ``hops`` to it, each with ``node`` and ``at_us``, microseconds
         since the epoch by the clock of that node. Nothing is delivered.
+
+        >>> await mesh.trace("room.temperature")
+        []
         """
         self._check_topic(topic)
         options = Options(topic, timeout_s=_checked_time(timeout_s), is_trace=True)
-        return _listed("a trace", await self._publisher.answer(options, encode_value(None)))
+        return _listed("a trace", await self._publisher.ask(options, encode_value(None)))
 
     # Calls.
 
@@ -210,6 +246,10 @@ class Mesh:
         ``least-pending``. Cancel the task to cancel the call. Raises ``CallFailed``
         (``NO_PROVIDER``, ``DEADLINE_EXCEEDED``, ``HANDLER_FAILED``, ``OVERLOADED``, ...),
         ``UsageError`` for a value that cannot be sent, ``NodeUnreachable``.
+
+        >>> await mesh.call("kettle.boil")
+        Traceback (most recent call last):
+        maculaos.client.failures.CallFailed: NO_PROVIDER: nobody answers kettle.boil
         """
         return await self._calls.call(method, value, timeout_s, choice)
 
@@ -225,6 +265,13 @@ class Mesh:
 
         ``timeout_s`` is for all of them together. A handler goes on no faster than its results are
         taken; leave the loop to cancel it. Raises as ``call``.
+
+        >>> @mesh.rpc("count")
+        ... async def count(limit):
+        ...     for number in range(limit):
+        ...         yield number
+        >>> [part async for part in mesh.stream("count", 3)]
+        [0, 1, 2]
         """
         return self._calls.stream(method, value, timeout_s, choice)
 
@@ -249,6 +296,10 @@ class Mesh:
         stream. At most ``concurrency`` calls run at once; more are refused as ``OVERLOADED``. What
         it raises, the caller gets as ``HANDLER_FAILED``. ``caller()`` tells it who calls, and
         ``remaining()`` how long the result is waited for.
+
+        >>> async with mesh.register("double", lambda number: number * 2):
+        ...     print(await mesh.call("double", 21))
+        42
         """
         self._check_method(method, concurrency)
 
@@ -328,9 +379,14 @@ class Mesh:
         return await self._line.wait_lost()
 
     async def close(self) -> None:
-        """End the connection; subscriptions end, calls under way are given up."""
-        if self._line.is_open:
-            self._publisher.flush()
+        """End the connection; subscriptions end, calls under way are given up.
+
+        A node that is there is given what ``publish_now`` left, for as long as a second.
+        """
+        if self._line.is_connected:
+            with suppress(TimeoutError, NodeUnreachable):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await self._publisher.drain()
         self._watching.close()
         await self._provider.close()
         await self._line.close()

@@ -20,8 +20,6 @@ from maculaos.wire.registry import DEFAULT_PRIORITY
 from maculaos.wire.values import decode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from msgspec import Raw
 
     from maculaos.client.line import Line
@@ -76,6 +74,12 @@ class Run:
         self.timeout_s = 0.0
         self.deadline = 0.0
 
+    def waiter(self) -> asyncio.Future[Any]:
+        """What the node says of this run, to be awaited; raises ``CallFailed``."""
+        waiter = self.publisher.loop.create_future()
+        self.waiters.append(waiter)
+        return waiter
+
     def left_s(self, now: float) -> float:
         """How long the payloads are still worth something, in seconds."""
         options = self.options
@@ -126,51 +130,61 @@ class Publisher:
     def __init__(self, line: Line, requests: Requests) -> None:
         self._line = line
         self._requests = requests
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         # Runs that wait, oldest first. The last one may grow: that is ``_growing``.
         self._runs: deque[Run] = deque()
         self._growing: Run | None = None
         self._options: tuple[Any, ...] = ()
         self._waiting_bytes = 0
+        # Runs wait for more than this turn of the loop.
+        self._is_behind = False
         # Runs to be acknowledged that are under way, by number.
         self._under_way: dict[int, Run] = {}
         self._is_scheduled = False
         self._drained = asyncio.Event()
 
-    def put(self, options: tuple[Any, ...], payload: Raw) -> None:
-        """Let ``payload`` go out in this turn of the loop.
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits, or nobody takes it any more, that who can wait should do so."""
+        return self._waiting_bytes > MAX_WAITING_BYTES // 2 or self._line.is_over
+
+    def put(self, options: tuple[Any, ...], payload: Raw) -> Run:
+        """Let ``payload`` go out in this turn of the loop; return the run that it is in.
 
         ``options`` are ``Options``, or the same as a plain tuple. Raises ``CallFailed``
         (``OVERLOADED``) if too much waits already, ``UsageError`` for options without sense.
         """
-        run = self._growing
+        run, size = self._growing, len(payload) + OVERHEAD
         # Most often it is the tuple of before with other objects in it: compared, never kept.
-        if run is None or options != self._options:
+        if (
+            run is None
+            or options != self._options
+            or (run.size + size > MAX_RUN_BYTES and run.size)
+        ):
             run = self._begin(options)
         run.payloads.append(payload)
-        run.size += len(payload) + OVERHEAD
-        if run.size >= MAX_RUN_BYTES:
-            self._close_run()
-            self.flush()
+        run.size += size
+        return run
 
-    async def answer(self, options: Options, payload: Raw) -> Any:
-        """Publish, and wait for what the node says of it; raises ``CallFailed``."""
-        run = await self._run_for(options)
-        waiter: asyncio.Future[Any] = self._loop.create_future()
-        run.waiters.append(waiter)
-        self.put(options, payload)
-        return await waiter
+    def ask(self, options: tuple[Any, ...], payload: Raw) -> asyncio.Future[Any]:
+        """Let ``payload`` go out in this turn of the loop; return what the node says of its run.
 
-    async def answers(self, options: Options, payloads: Iterable[Raw]) -> list[Any]:
-        """Publish, and wait for what the node says of each run; raises ``CallFailed``."""
-        waiters: dict[int, asyncio.Future[Any]] = {}
-        for payload in payloads:
-            run = await self._run_for(options)
-            if run.number not in waiters:
-                waiters[run.number] = waiter = self._loop.create_future()
-                run.waiters.append(waiter)
-            self.put(options, payload)
-        return await asyncio.gather(*waiters.values())
+        Wait for room before, if it ``is_crowded``. Raises as ``put``.
+        """
+        if self._is_behind and self._growing is not None:
+            # A run that waits for long already would have less time than its payload.
+            waited_s = self.loop.time() - self._growing.began
+            if waited_s > self._growing.timeout_s * _SHARED_WAIT:
+                self._close_run()
+        return self.put(options, payload).waiter()
+
+    async def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until much less waits; raises ``CallFailed`` after so long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.drain()
+        except TimeoutError:
+            raise late(timeout_s) from None
 
     async def drain(self) -> None:
         """Wait until the node has room again, and let the loop run in any case.
@@ -196,7 +210,7 @@ class Publisher:
             if run is self._growing:
                 self._close_run()
             self._waiting_bytes -= run.size
-            left_s = run.left_s(self._loop.time())
+            left_s = run.left_s(self.loop.time())
             if left_s <= 0:
                 self._requests.drop(run.number)
                 run.failed(late(run.timeout_s))
@@ -204,6 +218,7 @@ class Publisher:
             if run.options.acknowledge:
                 self._under_way[run.number] = run
             line.say(run.post(left_s))
+        self._is_behind = bool(runs)
         if not runs and line.is_open:
             self._drained.set()
 
@@ -233,22 +248,6 @@ class Publisher:
         self._waiting_bytes = 0
         self._drained.set()
 
-    async def _run_for(self, options: Options) -> Run:
-        """The run that a payload with an answer goes into; waits if too much waits already."""
-        if self._waiting_bytes > MAX_WAITING_BYTES // 2 or self._line.is_over:
-            await self._wait_for_room(options.timeout_s)
-        run, now = self._growing, self._loop.time()
-        if run is None or options != self._options:
-            return self._begin(options)
-        return run if now - run.began <= options.timeout_s * _SHARED_WAIT else self._begin(options)
-
-    async def _wait_for_room(self, timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self.drain()
-        except TimeoutError:
-            raise late(timeout_s) from None
-
     def _close_run(self) -> None:
         """What comes next belongs to another run; now it counts what this one holds."""
         if self._growing is not None:
@@ -256,12 +255,14 @@ class Publisher:
             self._growing = None
 
     def _begin(self, wanted: tuple[Any, ...]) -> Run:
-        self._close_run()
+        if self._growing is not None:
+            self._close_run()
+            self.flush()
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise overloaded(f"{self._waiting_bytes} bytes wait for the node; await mesh.drain()")
         options = Options(*wanted)
         _check(options)
-        run = Run(self, options, self._loop.time())
+        run = Run(self, options, self.loop.time())
         if options.timeout_s:
             run.number = self._requests.add(run, options.timeout_s, _GRACE_S)
         self._growing, self._options = run, wanted
@@ -272,7 +273,7 @@ class Publisher:
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self.flush)
+            self.loop.call_soon(self.flush)
 
 
 def _check(options: Options) -> None:

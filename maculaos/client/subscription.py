@@ -115,6 +115,11 @@ class Subscription:
         self._known = asyncio.Event()
         self._end: Exception | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait for the program."""
+        return self._waiting
+
     async def ready(self) -> Self:
         """Wait until the node knows of this subscription; raises why it does not want it."""
         await self._known.wait()

@@ -34,7 +34,8 @@ class Program(Protocol):
 class Inside:
     """The node's side of one program in its own process; see ``ControlSocket.enter_inside``."""
 
-    def __init__(self, program: Program, leave: Callable[[str], None]) -> None:
+    def __init__(self, number: int, program: Program, leave: Callable[[str], None]) -> None:
+        self.number = number
         #: The node cannot pass on what this program says just now.
         self.is_full = False
         self._program = program
@@ -60,6 +61,11 @@ class Inside:
         self._is_over = True
         self._loop.call_soon(self._program.lost, reason)
         self._leave(reason)
+
+    def close(self) -> None:
+        """The program goes; can be repeated."""
+        self._is_over = True
+        self._leave("the program left")
 
     def pause(self) -> None:
         """Ask the program to say no more for now."""

@@ -124,21 +124,16 @@ class ControlSocket:
         """That client, to hold it back or let it go on; None if it is gone."""
         return self._clients.get(client)
 
-    def enter_inside(self, program: Program, software: str) -> tuple[int, Inside]:
-        """A program of this very process comes in, without a socket; its number, and our end.
+    def enter_inside(self, program: Program, software: str) -> Inside:
+        """A program of this very process comes in, without a socket; our end of it.
 
-        It ends by ``leave_inside``, or by what the node tells it.
+        It ends when that is closed, or by what the node tells it.
         """
         number = self._number()
-        inside = Inside(program, lambda reason: self.leave_inside(number, reason))
+        inside = Inside(number, program, lambda reason: self._leave_inside(number, reason))
         self._clients[number] = inside
         self.observer.client_up(number, software)
-        return number, inside
-
-    def leave_inside(self, number: int, reason: str) -> None:
-        """A program of this process is gone; can be repeated."""
-        if self._clients.pop(number, None) is not None:
-            self.observer.client_down(number, reason)
+        return inside
 
     async def close(self) -> None:
         """End every client, stop listening and remove the socket file; returns within 2 s."""
@@ -181,6 +176,10 @@ class ControlSocket:
         self._connected.discard(client)
         if number is not None:
             del self._clients[number]
+            self.observer.client_down(number, reason)
+
+    def _leave_inside(self, number: int, reason: str) -> None:
+        if self._clients.pop(number, None) is not None:
             self.observer.client_down(number, reason)
 
     def _number(self) -> int:

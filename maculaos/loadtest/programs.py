@@ -34,7 +34,9 @@ _TRIAL_EVERY_S: Final = 0.02
 _LOOK_S: Final = 0.1
 # Events that the node may send ahead of a tester that is busy.
 _QUEUE: Final = 100_000
+# States of the client: there is a node; there was one, and it is looked for.
 _CONNECTED: Final = "connected"
+_LOST: Final = "reconnecting"
 
 
 class Stage:
@@ -69,7 +71,7 @@ async def subscribe(stage: Stage, number: int, socket: Path) -> None:
         load.take(number, event.payload, now_s())
 
     def watch(state: str) -> None:
-        if state != _CONNECTED:
+        if state == _LOST:
             load.leave(number, now_s())
 
     async with connect(socket, name=f"load-sub-{number}") as mesh:
@@ -116,7 +118,7 @@ class Publisher:
                 await self._publish_quickly(mesh)
 
     def _watch(self, state: str) -> None:
-        if state == "reconnecting":
+        if state == _LOST:
             self._load.connections_lost += 1
 
     async def _warm_up(self, mesh: Mesh) -> None:

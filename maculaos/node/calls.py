@@ -12,7 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Effect, Send, SendToClient
+from maculaos.node.doubts import Doubts
 from maculaos.node.letters import Reading
+from maculaos.node.telling import MOMENT_S, Telling
 from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod, check_method
 from maculaos.rpc.parties import Party, is_client, is_path, of_client, of_link
 from maculaos.rpc.pending import PendingCall, PendingCalls
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from maculaos.swim.membership import Membership
 
 MAX_DEADLINE_MS: Final = 3_600_000
-# What is passed on of an error in words.
-MAX_DETAIL: Final = 1000
 # To so many providers one call is put in turn.
 MAX_TRIES: Final = 16
 _TOO_LARGE: Final = f"a value has at most {MAX_VALUE_SIZE} bytes"
@@ -51,8 +51,6 @@ _NONE: Final = int(Answering.NONE)
 _STREAM: Final = int(Answering.STREAM)
 _CHOICES: Final = len(Choice)
 _ANSWERINGS: Final = len(Answering)
-# How long somebody is told over a path what is of use for a moment only.
-_MOMENT_S: Final = 5.0
 
 Answer = RpcResult | RpcError
 
@@ -78,6 +76,8 @@ class Calls:
         self._seeking = choosing.seeking
         self.offers = choosing.offers
         self.pending = pending
+        self._telling = Telling(paths, counters)
+        self._doubts = Doubts(links, paths, pending, self._telling)
 
     def set_wall_clock(self, wall: float, now: float) -> None:
         """It is ``wall`` seconds since the epoch."""
@@ -102,15 +102,19 @@ class Calls:
             self._counters.calls_cancelled += self._seeking.cancel(origin, message.call)
             return []
         self.pending.close(call)
-        return self._withdraw(call, now)
+        return self._telling.withdraw(call, now)
 
     def credit(self, origin: Party, message: RpcCredit, now: float) -> list[Effect]:
         """A caller takes so many results more of a stream."""
         call = self.pending.find(origin, message.call)
+        if call is None and not message.credit and is_path(origin):
+            return self._doubts.asked_after(origin, message.call, now)
         granted = call.stream.grant(message.credit) if call and call.stream else 0
         if call is None or not granted:
             return []
-        return self._tell(call.provider, RpcCredit(call.number, granted), now, call.deadline)
+        return self._telling.tell(
+            call.provider, RpcCredit(call.number, granted), now, call.deadline
+        )
 
     # What providers say.
 
@@ -124,16 +128,16 @@ class Calls:
             return self._continue(call, call.stream, message, now)
         self.pending.close(call)
         if len(message.payload) > MAX_VALUE_SIZE:
-            return self._end(call, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE, now)
+            return self._telling.end(call, RpcErrorCode.HANDLER_FAILED, _TOO_LARGE, now)
         if message.more:
             detail = "the provider sent several results for one"
             return [
-                *self._end(call, RpcErrorCode.HANDLER_FAILED, detail, now),
-                *self._withdraw(call, now),
+                *self._telling.end(call, RpcErrorCode.HANDLER_FAILED, detail, now),
+                *self._telling.withdraw(call, now),
             ]
         self._counters.calls_answered += 1
         result = RpcResult(call.origin_call, message.payload)
-        return self._tell(call.origin, result, now, call.deadline)
+        return self._telling.tell(call.origin, result, now, call.deadline)
 
     def fail(self, provider: Party, message: RpcError, now: float) -> list[Effect]:
         """A provider has no result; if it did not run the call, another one may."""
@@ -146,7 +150,7 @@ class Calls:
         if call.stream is not None:
             return self._continue(call, call.stream, message, now)
         self.pending.close(call)
-        return self._end(call, message.code, message.detail, now)
+        return self._telling.end(call, message.code, message.detail, now)
 
     def read(self, arrived: Arrived, now: float) -> list[Effect]:
         """A letter of a member comes in, in an envelope; who wrote it is what its seal says."""
@@ -177,9 +181,15 @@ class Calls:
         orphaned = self.offers.drop_client(client)
         return [*orphaned, *self._lose(of_client(client), now)]
 
-    def link_down(self, link: int, now: float) -> list[Effect]:
-        """A peer is gone: whoever waits for it hears so."""
+    def link_down(self, link: int, now: float, member: NodeId | None = None) -> list[Effect]:
+        """A link is gone: whoever waits for its peer hears so.
+
+        With ``member``, the peer is still there and only the link was not needed any more: calls
+        go on over a path, but for streams, which would lose their order.
+        """
         self.offers.peers.drop(link)
+        if member is not None:
+            self._doubts.move(link, of_link(self._paths.number_of(member)), now)
         return self._lose(of_link(link), now)
 
     def member_gone(self, member: NodeId, now: float) -> list[Effect]:
@@ -203,14 +213,17 @@ class Calls:
     def advance(self, now: float) -> list[Effect]:
         """Tell the callers whose deadline has passed, and their providers."""
         effects, late = self._paths.letters.advance(now), RpcErrorCode.DEADLINE_EXCEEDED
+        effects += self._doubts.advance(now)
         for call in self._seeking.advance(now):
-            effects += self._end(call, late, "no provider was found before the deadline", now)
+            effects += self._telling.end(
+                call, late, "no provider was found before the deadline", now
+            )
         for call in self.pending.expire(now):
             # A member knows the deadline as well.
             if not is_path(call.origin):
-                effects += self._end(call, late, "no result before the deadline", now)
+                effects += self._telling.end(call, late, "no result before the deadline", now)
             if not is_path(call.provider):
-                effects += self._withdraw(call, now)
+                effects += self._telling.withdraw(call, now)
         return effects
 
     def next_deadline(self) -> float:
@@ -219,6 +232,7 @@ class Calls:
             self.pending.next_deadline(),
             self._seeking.next_deadline(),
             self._paths.letters.next_deadline(),
+            self._doubts.next_deadline(),
         )
 
     # A call on its way to a provider.
@@ -233,7 +247,7 @@ class Calls:
         if wrong is not None:
             # It may be the deadline.
             call.deadline = now
-            return self._end(call, RpcErrorCode.INVALID_REQUEST, wrong, now)
+            return self._telling.end(call, RpcErrorCode.INVALID_REQUEST, wrong, now)
         return self._place(call, message, now)
 
     def _called_over_path(
@@ -243,7 +257,7 @@ class Calls:
         if reading is Reading.OF_FORMER_LIFE:
             detail = "the provider started anew, and may have run it before"
             refused = RpcError(message.call, RpcErrorCode.PROVIDER_LOST, detail)
-            return self._tell(origin, refused, now, now + _MOMENT_S)
+            return self._telling.tell(origin, refused, now, now + MOMENT_S)
         age_ms = arrived.routed.seal.age_ms if arrived.routed.seal else 0
         call = RpcCall(
             message.call,
@@ -293,7 +307,7 @@ class Calls:
             call.desk = self._choosing.desk_of(provider, message.method)
             if not self.pending.open(call, provider):
                 detail = "too many calls wait for a result"
-                return self._end(call, RpcErrorCode.OVERLOADED, detail, now)
+                return self._telling.end(call, RpcErrorCode.OVERLOADED, detail, now)
         left_ms = max(1, round((call.deadline - now) * 1000))
         number, method, payload = call.number, message.method, message.payload
         handed = RpcCall(number, method, left_ms, call.caller, payload, 0, answering, credit)
@@ -310,7 +324,9 @@ class Calls:
             return effects
         if handed.answering != _NONE:
             self.pending.close(call)
-        return self._end(call, RpcErrorCode.OVERLOADED, "too much is on its way already", now)
+        return self._telling.end(
+            call, RpcErrorCode.OVERLOADED, "too much is on its way already", now
+        )
 
     def _seek(self, call: Call, message: RpcCall, now: float) -> list[Effect]:
         """Nobody is known: look further than the neighbours, once."""
@@ -319,19 +335,19 @@ class Calls:
             if self._seeking.wait(call, message.method, now):
                 return []
             detail = "too many calls wait for a provider"
-            return self._end(call, RpcErrorCode.OVERLOADED, detail, now)
+            return self._telling.end(call, RpcErrorCode.OVERLOADED, detail, now)
         if self._choosing.is_busy(message.method) and not call.tried:
             detail = f"whoever answers {message.method} is busy"
-            return self._end(call, RpcErrorCode.OVERLOADED, detail, now)
+            return self._telling.end(call, RpcErrorCode.OVERLOADED, detail, now)
         said = call.refusal or (RpcErrorCode.NO_PROVIDER, f"nobody answers {message.method}")
-        return self._end(call, *said, now)
+        return self._telling.end(call, *said, now)
 
     def _refused(self, call: Call, message: RpcError, now: float) -> list[Effect]:
         """A provider did not run that call: the next one may."""
         self.pending.close(call)
         request, provider = call.request, call.provider
         if request is None or len(call.tried) >= MAX_TRIES:
-            return self._end(call, message.code, message.detail, now)
+            return self._telling.end(call, message.code, message.detail, now)
         if message.code == RpcErrorCode.NO_PROVIDER:
             self._choosing.denied(provider, request.method)
         if call.refusal is None or message.code == RpcErrorCode.OVERLOADED:
@@ -357,8 +373,8 @@ class Calls:
             ready = stream.take(index, message, size, is_last=is_last)
         except StreamBroken as broken:
             self.pending.close(call)
-            ended = self._end(call, RpcErrorCode.HANDLER_FAILED, str(broken), now)
-            return [*ended, *self._withdraw(call, now)]
+            ended = self._telling.end(call, RpcErrorCode.HANDLER_FAILED, str(broken), now)
+            return [*ended, *self._telling.withdraw(call, now)]
         effects: list[Effect] = []
         for part in ready:
             effects += self._hand_back(call, stream, part, now)
@@ -367,7 +383,7 @@ class Calls:
     def _hand_back(self, call: Call, stream: Stream, part: object, now: float) -> list[Effect]:
         if isinstance(part, RpcError):
             self.pending.close(call)
-            return self._end(call, part.code, part.detail, now)
+            return self._telling.end(call, part.code, part.detail, now)
         if not isinstance(part, RpcResult):
             return []
         if not part.more:
@@ -375,49 +391,17 @@ class Calls:
             self._counters.calls_answered += 1
         index = stream.next_index() if is_path(call.origin) else 0
         result = RpcResult(call.origin_call, part.payload, part.more, index)
-        return self._tell(call.origin, result, now, call.deadline)
-
-    def _withdraw(self, call: Call, now: float) -> list[Effect]:
-        """Tell the provider that nobody waits any more."""
-        self._counters.calls_cancelled += 1
-        return self._tell(call.provider, RpcCancel(call.number), now, now + _MOMENT_S)
+        return self._telling.tell(call.origin, result, now, call.deadline)
 
     def _lose(self, party: Party, now: float) -> list[Effect]:
         """Somebody is gone: others need not answer it, and hear that it does not answer."""
         asked, owed = self.pending.drop(party)
         effects: list[Effect] = []
         for call in asked:
-            effects += self._withdraw(call, now)
+            effects += self._telling.withdraw(call, now)
         for call in owed:
             detail = "the provider was lost before it answered"
-            effects += self._end(call, RpcErrorCode.PROVIDER_LOST, detail, now)
-        return effects
-
-    def _end(self, call: Call, code: int, detail: str, now: float) -> list[Effect]:
-        """Tell the caller that there is no result; who cast it does not want to know."""
-        self._counters.calls_failed += 1
-        if call.request is not None and call.request.answering == _NONE:
-            return []
-        index = call.stream.next_index() if call.stream and is_path(call.origin) else 0
-        error = RpcError(call.origin_call, code, detail[:MAX_DETAIL], index)
-        return self._tell(call.origin, error, now, max(call.deadline, now + _MOMENT_S))
-
-    def _tell(
-        self,
-        party: Party,
-        message: RpcCall | RpcResult | RpcError | RpcCancel | RpcCredit,
-        now: float,
-        until: float,
-    ) -> list[Effect]:
-        """Send ``message`` to a caller or provider, wherever it is, unless it is gone."""
-        if party & 1:
-            return [SendToClient(party >> 1, message)]
-        if party > 0:
-            return [Send(party >> 1, message, _MESSAGES)]
-        effects = self._paths.send(party >> 1, message, now, until)
-        if effects is None:
-            self._counters.envelopes_dropped += 1
-            return []
+            effects += self._telling.end(call, RpcErrorCode.PROVIDER_LOST, detail, now)
         return effects
 
 

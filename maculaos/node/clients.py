@@ -16,8 +16,8 @@ from maculaos.effects import CloseClient, Effect, SendToClient
 from maculaos.errors import RemoteProtocolError, UsageError
 from maculaos.kademlia.requests import LookupDone, ValueFound
 from maculaos.node import answers
-from maculaos.node.calls import MAX_DETAIL
 from maculaos.node.entries import node_id_from_wire
+from maculaos.node.telling import MAX_DETAIL
 from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod
 from maculaos.rpc.parties import of_client
 from maculaos.rpc.providers import TooManyMethods

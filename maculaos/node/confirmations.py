@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from maculaos.effects import Effect, SendToClient
+from maculaos.node.plans import counted
 from maculaos.node.runs import left_ms
 from maculaos.pubsub.groups import Turns
 from maculaos.pubsub.outstanding import Confirmation, Leg, Order, Sending
 from maculaos.wire.messages import RpcError, RpcResult
 from maculaos.wire.registry import RpcErrorCode
-from maculaos.wire.values import encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from maculaos.node.runs import Runs
     from maculaos.pubsub.outstanding import Outstanding
     from maculaos.swim.membership import Membership
-    from maculaos.wire.events import Events
+    from maculaos.wire.events import Events, Receipt
 
 # A publication without a time to live is given up after this, in seconds.
 DEFAULT_DEADLINE_S: Final = 30.0
@@ -75,23 +75,32 @@ class Confirmations:
         nodes = (*plan.nodes, self._me) if plan.is_here else plan.nodes
         if nodes:
             sending = Sending(run.sequence, run, size, expires_at, confirmation)
-            orders += self._outstanding.add(sending, [(node, "") for node in nodes], now)
+            orders += self._outstanding.add(
+                sending, [(node, "", run.priority) for node in nodes], now
+            )
         for group, members in plan.groups:
             for node, part in self._turns.deal(group, members, len(run.payloads)):
                 piece = self._runs.slice(run, group, part)
                 sending = Sending(piece.sequence, piece, size, expires_at, confirmation)
-                orders += self._outstanding.add(sending, [(node, group)], now)
+                orders += self._outstanding.add(sending, [(node, group, run.priority)], now)
         if not confirmation.targets:
             return self._answers([confirmation])
         return self._carry(orders, now)
 
-    def receipt(self, leg: Leg, sequences: Sequence[int], code: int, now: float) -> list[Effect]:
+    def receipt(self, source: NodeId, receipt: Receipt, now: float) -> list[Effect]:
         """A target, or this node itself, says what became of runs."""
+        leg, code = (source, receipt.group, receipt.priority), receipt.code
+        if receipt.is_under_way:
+            orders = self._outstanding.under_way(leg, receipt.sequences[-1], now)
+            return self._carry(orders, now)
+        taken = () if code else receipt.sequences
+        complete, orders = self._outstanding.confirmed(leg, taken, now, receipt.through)
+        if not receipt.sequences:
+            orders = self._outstanding.missed(leg, now)
+        effects = [*self._answers(complete), *self._carry(orders, now)]
         if not code:
-            complete, orders = self._outstanding.confirmed(leg, sequences, now)
-            return [*self._answers(complete), *self._carry(orders, now)]
-        effects: list[Effect] = []
-        for sequence in sequences:
+            return effects
+        for sequence in receipt.sequences:
             if leg[1]:
                 effects += self._give_to_another(leg, sequence, code, now)
             elif code == RpcErrorCode.OVERLOADED:
@@ -122,14 +131,16 @@ class Confirmations:
         late, orders = self._outstanding.advance(now)
         effects = self._carry(orders, now)
         for sending in late:
-            names = ", ".join(self._name(node) for node, _ in list(sending.legs)[:_NAMED])
+            names = ", ".join(self._name(node) for node, *_ in list(sending.legs)[:_NAMED])
             for leg in tuple(sending.legs):
                 detail = f"not confirmed in time by {names}"
                 effects += self._give_up(leg, sending.sequence, detail, now)
         return effects
 
-    def _carry(self, orders: Iterable[Order], now: float) -> list[Effect]:
+    def _carry(self, orders: list[Order], now: float) -> list[Effect]:
         """Send what is waited for; one copy for all who get it after the same run."""
+        if not orders:
+            return []
         alike: dict[tuple[int, str, int, bool], list[Order]] = {}
         for order in orders:
             sending = order.sending
@@ -154,14 +165,14 @@ class Confirmations:
 
     def _take_here(self, run: Events, now: float) -> list[Effect]:
         """This node is a target of its own run."""
-        code, effects = self._receipts.take(self._me, run, now)
-        if code is not None:
-            effects += self.receipt((self._me, run.group), (run.sequence,), code, now)
+        receipt, effects = self._receipts.take(self._me, run, now)
+        if receipt is not None:
+            effects += self.receipt(self._me, receipt, now)
         return effects
 
     def _give_to_another(self, leg: Leg, sequence: int, code: int, now: float) -> list[Effect]:
         """A member of a group did not take its part: another one may, under a new number."""
-        node, group = leg
+        node, group, _ = leg
         sending = self._outstanding.get(leg, sequence)
         if sending is None:
             return []
@@ -189,7 +200,7 @@ class Confirmations:
         old.confirmation.targets -= 1
         ((node, _),) = self._turns.deal(group, candidates, 1)
         sending = Sending(run.sequence, run, old.size, old.expires_at, old.confirmation)
-        return self._outstanding.add(sending, [(node, group)], now)
+        return self._outstanding.add(sending, [(node, group, run.priority)], now)
 
     def _give_up(self, leg: Leg, sequence: int, detail: str, now: float) -> list[Effect]:
         """A target will not take a run any more: its publisher gets an error."""
@@ -210,8 +221,8 @@ class Confirmations:
         for each in complete:
             client, request = each.asked
             if request and not each.is_answered:
-                value = encode_value([each.targets, each.confirmed])
-                effects.append(SendToClient(client, RpcResult(request, value)))
+                said = counted(each.targets, each.confirmed)
+                effects.append(SendToClient(client, RpcResult(request, said)))
             each.is_answered = True
         return effects
 

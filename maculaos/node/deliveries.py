@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from maculaos.effects import Effect, SendToClient
 from maculaos.pubsub.groups import Turns
@@ -61,8 +61,7 @@ class Audience:
     groups: dict[str, tuple[Subscription, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Handed:
+class _Handed(NamedTuple):
     """An acknowledged run, or a part of one, in the hands of a client."""
 
     client: int

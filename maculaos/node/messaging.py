@@ -200,9 +200,7 @@ class Messaging:
                 for sequence in receipt.sequences[:1]
                 for effect in self.traces.receipt(source, sequence, receipt.trace)
             ]
-        leg = (source, receipt.group)
-        effects = self.confirmations.receipt(leg, receipt.sequences, receipt.code, now)
-        return self._settled(effects, now)
+        return self._settled(self.confirmations.receipt(source, receipt, now), now)
 
     def receive_interest(
         self, link: Link, message: Interest | InterestDigest | InterestWanted, now: float
@@ -279,9 +277,8 @@ class Messaging:
         if run.retain_ms and not self.retention.copy(run, now) and run.is_retained:
             return []
         if run.acknowledge:
-            code, effects = self.receipts.take(publisher, run, now)
-            if code is not None:
-                receipt = Receipt((run.sequence,), code, group=run.group)
+            receipt, effects = self.receipts.take(publisher, run, now)
+            if receipt is not None:
                 effects += self.receipts.tell(publisher, receipt)
         else:
             effects = self.deliveries.deliver(for_clients(run, now), run.group, now) or []
@@ -332,11 +329,12 @@ class Messaging:
     def _settled(self, effects: list[Effect], now: float) -> list[Effect]:
         """``effects``, and what follows from runs that are settled and subscriptions that ended."""
         while self.deliveries.finished:
-            for (publisher, group, code), sequences in self.receipts.settled().items():
+            for (run_source, code), sequences in self.receipts.settled().items():
+                publisher = run_source[0]
+                receipt = self.receipts.receipt(run_source, tuple(sequences), code)
                 if publisher == self._me:
-                    effects += self.confirmations.receipt((self._me, group), sequences, code, now)
+                    effects += self.confirmations.receipt(self._me, receipt, now)
                 else:
-                    receipt = Receipt(tuple(sequences), code, group=group)
                     effects += self.receipts.tell(publisher, receipt)
         if self.deliveries.gone:
             gone, self.deliveries.gone = self.deliveries.gone, []

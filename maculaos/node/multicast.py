@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 # So many targets in one copy; more go in several.
 MAX_TARGETS: Final = 1000
+# The largest run leaves room for the names of so many in its frame; any smaller one for all.
+_ALWAYS_FIT: Final = 50
+_LARGE: Final = 15 * 1024 * 1024
 
 
 class Multicast:
@@ -134,8 +137,11 @@ class Multicast:
     def _copies(self, run: Events, link: int, targets: list[bytes], hops: int) -> list[Effect]:
         stream = MESSAGE_STREAMS[run.priority]
         effects: list[Effect] = []
-        for start in range(0, len(targets), MAX_TARGETS):
-            named = b"".join(targets[start : start + MAX_TARGETS])
+        most = MAX_TARGETS
+        if len(targets) > _ALWAYS_FIT and sum(map(len, run.payloads)) > _LARGE:
+            most = _ALWAYS_FIT
+        for start in range(0, len(targets), most):
+            named = b"".join(targets[start : start + most])
             copy = msgspec.structs.replace(run, targets=named, hops=hops)
             effects.append(Send(link, copy, stream))
             self._counters.events_out += len(run.payloads)

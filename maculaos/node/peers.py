@@ -66,7 +66,7 @@ _MAX_QUOTES = 10
 # What is cut from a peer's words before they reach a log.
 _MAX_QUOTE = 200
 _CONTROL = StreamClass.CONTROL
-_Published: TypeAlias = Events | Receipt | Interest | InterestDigest | InterestWanted
+_OfEvents: TypeAlias = Receipt | Interest | InterestDigest | InterestWanted
 _Membership: TypeAlias = Ping | Pong | Heartbeat | PingRequest | Nack | Digest
 
 
@@ -95,7 +95,7 @@ class Peers:
     def unlink(self, link: Link, now: float, *, is_lost: bool = True) -> list[Effect]:
         """Give up a link and all that came with it; one that was spared is not lost."""
         cores = self._cores
-        effects = self._detach(link, now)
+        effects = self._detach(link, now, is_lost=is_lost)
         cores.neighbourhood.unlinked(link, now, is_lost=is_lost)
         requests = cores.membership.peer_down(link.peer.node_id, now, is_lost=is_lost)
         return [*effects, *self.carry(requests, now)]
@@ -103,12 +103,15 @@ class Peers:
     def replace(self, old: Link, new: Link, now: float) -> list[Effect]:
         """Give up a link because another to the same peer takes over."""
         new.addresses.update(old.addresses)
-        return self._detach(old, now)
+        return self._detach(old, now, is_lost=False)
 
     def receive(self, link: Link, message: Message, now: float) -> list[Effect]:
         """A peer says something; raises ``MaculaError`` if it must not."""
+        if type(message) is Events:
+            # Most of what is said.
+            return self._cores.messaging.receive(link, message, now)
         match message:
-            case Events() | Receipt() | Interest() | InterestDigest() | InterestWanted():
+            case Receipt() | Interest() | InterestDigest() | InterestWanted():
                 return self._hear_of_events(link, message, now)
             case RpcCall():
                 return self._cores.calls.receive(link, message, now)
@@ -123,11 +126,9 @@ class Peers:
             case _:
                 return self._receive_of_table(link, message, now)
 
-    def _hear_of_events(self, link: Link, message: _Published, now: float) -> list[Effect]:
+    def _hear_of_events(self, link: Link, message: _OfEvents, now: float) -> list[Effect]:
         messaging = self._cores.messaging
         match message:
-            case Events():
-                return messaging.receive(link, message, now)
             case Receipt():
                 return messaging.receive_receipt(link.peer.node_id, message, now)
             case _:
@@ -147,9 +148,9 @@ class Peers:
     def _take(self, arrived: Arrived, now: float) -> list[Effect]:
         """What came in an envelope; its neighbour is not blamed for what is wrong with it."""
         message = arrived.message
-        if arrived.routed.seal is not None:
-            return self._cores.calls.read(arrived, now)
         try:
+            if arrived.routed.seal is not None:
+                return self._cores.calls.read(arrived, now)
             match message:
                 case Ping():
                     answer = Pong(message.sequence)
@@ -262,11 +263,11 @@ class Peers:
             return []
         return [_quote(link, message)]
 
-    def _detach(self, link: Link, now: float) -> list[Effect]:
+    def _detach(self, link: Link, now: float, *, is_lost: bool) -> list[Effect]:
         cores = self._cores
         cores.links.remove(link)
         return [
-            *cores.calls.link_down(link.number, now),
+            *cores.calls.link_down(link.number, now, None if is_lost else link.peer.node_id),
             *cores.messaging.link_down(link, now),
         ]
 

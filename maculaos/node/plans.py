@@ -6,6 +6,7 @@ Links count, too: whoever is linked gets a copy of his own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -36,6 +37,12 @@ class Plan:
     # How many take part, and what a publisher is told whom nobody is to confirm anything.
     targets: int
     answer: Raw
+
+
+@lru_cache(maxsize=1024)
+def counted(targets: int, confirmed: int) -> Raw:
+    """What a publisher is told: how many take part, and how many of them confirmed."""
+    return encode_value([targets, confirmed])
 
 
 class Plans:
@@ -80,5 +87,5 @@ class Plans:
             is_here=bool(audience.plain),
             groups=tuple((group, tuple(nodes)) for group, nodes in groups.items()),
             targets=targets,
-            answer=encode_value([targets, 0]),
+            answer=counted(targets, 0),
         )

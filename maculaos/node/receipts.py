@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maculaos.identity import NodeId
 from maculaos.node.runs import for_clients
 from maculaos.pubsub.arrivals import Arrivals, Standing
 from maculaos.pubsub.mailbox import Taking
+from maculaos.wire.events import Receipt
 from maculaos.wire.registry import RpcErrorCode
 
 if TYPE_CHECKING:
     from maculaos.effects import Effect
+    from maculaos.identity import NodeId
     from maculaos.node.counters import Counters
     from maculaos.node.deliveries import Deliveries
     from maculaos.node.relay import Relay
-    from maculaos.wire.events import Events, Receipt
+    from maculaos.pubsub.arrivals import Source
+    from maculaos.wire.events import Events
 
 
 class Receipts:
@@ -30,35 +32,53 @@ class Receipts:
         self._arrivals = Arrivals(limit)
         self.forget = self._arrivals.forget
 
-    def take(self, publisher: NodeId, run: Events, now: float) -> tuple[int | None, list[Effect]]:
+    def take(
+        self, publisher: NodeId, run: Events, now: float
+    ) -> tuple[Receipt | None, list[Effect]]:
         """Hand an acknowledged run to its subscribers here.
 
-        What is to be answered at once (0: taken, or the code of a refusal), or ``None``: later,
-        or not at all because another run has to come first.
+        What is to be answered at once, or ``None``: later, or not at all because another run has
+        to come first.
         """
-        source = (publisher, run.group)
+        source = (publisher, run.group, run.priority)
         match self._arrivals.judge(source, run.life, run.after, run.sequence):
             case Standing.TAKEN:
-                return self._arrivals.code_of(source, run.sequence), []
-            case Standing.GAP | Standing.UNDER_WAY:
-                return None, []
-        taking = Taking(publisher, run.sequence, run.group)
+                code = self._arrivals.code_of(source, run.sequence)
+                return self.receipt(source, (run.sequence,), code), []
+            case Standing.UNDER_WAY:
+                return self.receipt(source, (run.sequence,), is_under_way=True), []
+            case Standing.GAP:
+                is_told = not self._arrivals.tells_gap(source, run.life)
+                return None if is_told else self.receipt(source, ()), []
+        taking = Taking(source, run.sequence)
         effects = self._deliveries.deliver(for_clients(run, now, taking), run.group, now)
         if effects is None:
             self._counters.runs_refused += 1
-            return int(RpcErrorCode.OVERLOADED), []
+            return self.receipt(source, (run.sequence,), int(RpcErrorCode.OVERLOADED)), []
         self._arrivals.accept(source, run.life, run.sequence)
         return None, effects
 
-    def settled(self) -> dict[tuple[NodeId, str, int], list[int]]:
-        """The runs that became clear since the last time, by publisher, group and code."""
+    def settled(self) -> dict[tuple[Source, int], list[int]]:
+        """The runs that became clear since the last time, by source and code."""
         finished, self._deliveries.finished = self._deliveries.finished, []
-        runs: dict[tuple[NodeId, str, int], list[int]] = {}
+        runs: dict[tuple[Source, int], list[int]] = {}
         for taking in finished:
-            publisher = NodeId(taking.publisher)
-            self._arrivals.taken((publisher, taking.group), taking.sequence, taking.code)
-            runs.setdefault((publisher, taking.group, taking.code), []).append(taking.sequence)
+            self._arrivals.taken(taking.source, taking.sequence, taking.code)
+            runs.setdefault((taking.source, taking.code), []).append(taking.sequence)
         return runs
+
+    def receipt(
+        self,
+        source: Source,
+        sequences: tuple[int, ...],
+        code: int = 0,
+        *,
+        is_under_way: bool = False,
+    ) -> Receipt:
+        """What a publisher is told of runs, and of all before them."""
+        _, group, priority = source
+        through = self._arrivals.through(source)
+        return Receipt(sequences, code, "", (), group, is_under_way, through, priority)
 
     def tell(self, publisher: NodeId, receipt: Receipt) -> list[Effect]:
         """Bring a receipt to whom it is for."""

@@ -68,11 +68,15 @@ class Runs:
             "",
             post.priority,
             post.ttl_ms,
+            False,
+            (),
+            b"",
+            b"",
+            0,
+            self._life if post.acknowledge else 0,
+            post.retain_ms,
         )
-        if post.acknowledge or post.retain_ms:
-            life = self._life if post.acknowledge else 0
-            run = msgspec.structs.replace(run, life=life, retain_ms=post.retain_ms)
-        return self._signed(run)
+        return self._signed(run) if self._signs else run
 
     def traced(self, post: Post, here: Hop) -> Events:
         """A run that is delivered to nobody, and begins its way ``here``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from maculaos.kademlia.methods import MethodRegistry
+from maculaos.kademlia.record import Kind
 from maculaos.rpc.pending import PendingCall
 from maculaos.rpc.providers import Providers
 from maculaos.wire.messages import RpcCall
@@ -48,6 +48,9 @@ class Seeking:
         self._providers = Providers(limit)
         # Until when each is kept; all are kept equally long: the first is the earliest.
         self._known: dict[tuple[int, str], float] = {}
+        # Which saying of each is kept, and which turned out to hold no more, the oldest first.
+        self._said: dict[tuple[int, str], int] = {}
+        self._denied: dict[tuple[int, str], int] = {}
         # When more providers of a method were looked for, the earliest first.
         self._surveyed: dict[str, float] = {}
 
@@ -92,10 +95,12 @@ class Seeking:
         method = self._methods.pop(result.number, None)
         if method is None:
             return []
-        for contact in MethodRegistry.read(result)[: self._limit]:
-            member = members.get(contact.node_id)
+        said = [record for record in result.records if record.kind == Kind.METHOD]
+        for record in said[: self._limit]:
+            member = members.get(record.publisher)
             if member is not None and not member.health.is_gone:
-                self._keep(self._paths.number_of(contact.node_id), method, now)
+                path = self._paths.number_of(record.publisher)
+                self._keep((path, method), record.sequence, now)
         waiting = self._waiting.pop(method)
         self._count -= len(waiting)
         return waiting
@@ -109,8 +114,14 @@ class Seeking:
         self._take(lambda each: each.origin == origin)
 
     def deny(self, path: int, method: str) -> None:
-        """That member does not answer what it said it does."""
+        """That member does not answer what it said it does; it may say so anew."""
+        said = self._said.get((path, method))
+        if said is None:
+            return
         self._let_go((path, method))
+        self._denied[path, method] = said
+        if len(self._denied) > self._limit:
+            del self._denied[next(iter(self._denied))]
 
     def forget(self, path: int) -> None:
         """That member is gone."""
@@ -147,17 +158,23 @@ class Seeking:
         self._waiting[method] = []
         self._methods[self._directory.find_method(method, now, enough=enough)] = method
 
-    def _keep(self, path: int, method: str, now: float) -> None:
+    def _keep(self, known: tuple[int, str], sequence: int, now: float) -> None:
         """One more provider; the one that was found first makes room for it."""
-        self._let_go((path, method))
+        if sequence <= self._denied.get(known, -1):
+            # Somebody still holds what was taken back.
+            return
+        self._let_go(known)
         while len(self._known) >= self._limit:
             self._let_go(next(iter(self._known)))
+        path, method = known
         self._providers.add(path, (method,))
-        self._known[path, method] = now + KEEP_S
+        self._known[known] = now + KEEP_S
+        self._said[known] = sequence
 
     def _let_go(self, known: tuple[int, str]) -> None:
         if self._known.pop(known, None) is not None:
             path, method = known
+            del self._said[known]
             self._providers.remove(path, (method,))
 
     def _take(self, is_wanted: Callable[[Call], bool]) -> list[Call]:

@@ -3,7 +3,8 @@
 A publisher numbers its events and says with each run which one it sent before to this target
 (``after``, 0 for the first of which nothing is known). So a target tells a run that is next from
 one that comes again, and from one that overtook another: that one is not taken, and comes again in
-its turn. The sequence numbers of one life rise. Runs of a shared subscription are counted by group.
+its turn. The sequence numbers of one life rise. Each priority, and each shared subscription, has an
+order of its own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from maculaos.identity import NodeId
 
-Source: TypeAlias = "tuple[NodeId, str]"
+# The publisher, the group that the copy is for, and the priority.
+Source: TypeAlias = "tuple[NodeId, str, int]"
 
 # Reasons that are remembered for each publisher and group.
 _FAILED: Final = 256
+# How many runs behind a gap make its publisher hear of it again.
+_TOLD_EVERY: Final = 8
 
 
 class Standing(Enum):
@@ -43,6 +47,8 @@ class _Heard:
     failed: dict[int, int] = field(default_factory=dict)
     # The last one of which the reason was forgotten, and that reason.
     forgotten: tuple[int, int] = (0, 0)
+    # Runs that came since the last, and had another one before them.
+    beyond: int = 0
 
 
 class Arrivals:
@@ -63,13 +69,23 @@ class Arrivals:
 
     def accept(self, source: Source, life: int, sequence: int) -> None:
         """A run that was next is with its subscribers now."""
-        heard = self._heard.get(source)
-        if heard is None or heard.life != life:
-            if heard is None and len(self._heard) >= self._limit:
-                del self._heard[next(iter(self._heard))]
-            heard = self._heard[source] = _Heard(life)
+        heard = self._of(source, life)
         heard.last = sequence
         heard.under_way[sequence] = None
+        heard.beyond = 0
+
+    def tells_gap(self, source: Source, life: int) -> bool:
+        """One more run came behind a gap: whether the publisher is to hear of it, once more."""
+        heard = self._of(source, life)
+        heard.beyond += 1
+        return heard.beyond % _TOLD_EVERY == 1
+
+    def through(self, source: Source) -> int:
+        """Every run of that source up to this number was taken; 0 if that cannot be said."""
+        heard = self._heard.get(source)
+        if heard is None or heard.failed:
+            return 0
+        return next(iter(heard.under_way)) - 1 if heard.under_way else heard.last
 
     def taken(self, source: Source, sequence: int, code: int) -> None:
         """Every subscriber has taken that run, or it came to nothing for that reason."""
@@ -93,6 +109,14 @@ class Arrivals:
             return 0
         last, reason = heard.forgotten
         return heard.failed.get(sequence, reason if sequence <= last else 0)
+
+    def _of(self, source: Source, life: int) -> _Heard:
+        heard = self._heard.get(source)
+        if heard is None or heard.life != life:
+            if heard is None and len(self._heard) >= self._limit:
+                del self._heard[next(iter(self._heard))]
+            heard = self._heard[source] = _Heard(life)
+        return heard
 
     def forget(self, node: NodeId) -> None:
         """Nobody remembers that publisher any more."""

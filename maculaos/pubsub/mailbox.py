@@ -11,9 +11,12 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
+
+if TYPE_CHECKING:
+    from maculaos.identity import NodeId
 
 PRIORITIES: Final = 4
 MAX_CREDIT: Final = 1 << 31
@@ -31,12 +34,12 @@ class Overflow(IntEnum):
 class Taking:
     """An acknowledged run at one node, until everybody there has taken it."""
 
-    __slots__ = ("code", "group", "left", "publisher", "sequence")
+    __slots__ = ("code", "left", "sequence", "source")
 
-    def __init__(self, publisher: bytes, sequence: int, group: str) -> None:
-        self.publisher = publisher
+    def __init__(self, source: tuple[NodeId, str, int], sequence: int) -> None:
+        # See ``arrivals``.
+        self.source = source
         self.sequence = sequence
-        self.group = group
         # So many deliveries and mailboxes hold parts of it.
         self.left = 0
         # Why it was not taken, if so.

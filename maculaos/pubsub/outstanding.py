@@ -4,29 +4,33 @@ For each target there is a channel, as TCP has one (RFC 9293, 3.8): runs in orde
 them under way, one timer that backs off. When the timer is over, or the target refused, sending
 goes back to the first run that is not confirmed (go-back-N). Each order to send names the run that
 was sent before on that channel, so that the target can keep the order (``arrivals``). A shared
-subscription has channels of its own, one for each target. Sending is not done here.
+subscription has channels of its own, and so has each priority. Sending is not done here.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from maculaos.identity import NodeId
 
-# The target, and the group that the copy is for.
-Leg: TypeAlias = "tuple[NodeId, str]"
+# The target, the group that the copy is for, and the priority.
+Leg: TypeAlias = "tuple[NodeId, str, int]"
 
 # The first wait for an answer, in seconds; it doubles up to the last.
 FIRST_RETRY_S: Final = 0.5
 # The first wait after a target refused a run for want of room.
 FIRST_REFUSED_S: Final = 0.1
-LAST_RETRY_S: Final = 8.0
+LAST_RETRY_S: Final = 2.0
+# A target that misses a run is sent it again at most so often, in seconds.
+_GO_BACK_S: Final = 0.05
+# The wait for a target that has a run, and whose subscribers are not through with it.
+UNDER_WAY_S: Final = 8.0
 # Runs under way on one channel.
 WINDOW: Final = 1024
 # Channels that are kept although nothing waits on them: the next run names the last one, so that
@@ -65,8 +69,7 @@ class Sending:
         self.legs: dict[Leg, None] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """Send that run to that target; ``after`` is the run before it on that channel."""
 
     leg: Leg
@@ -80,7 +83,7 @@ class _Channel:
 
     __slots__ = (
         "entries", "failures", "is_paused", "last", "leg", "retry_at", "timer_at", "unsent",
-        "window",
+        "went_back_at", "window",
     )  # fmt: skip
 
     def __init__(self, leg: Leg) -> None:
@@ -92,9 +95,15 @@ class _Channel:
         self.window = WINDOW
         # The target has no room: nothing is sent before the timer is over or an answer comes.
         self.is_paused = False
+        # When the target last missed a run.
+        self.went_back_at = -math.inf
         # The timer; and the one that stands in the heap for it, which may be earlier.
         self.retry_at = math.inf
         self.timer_at = math.inf
+
+    def up_to(self, through: int) -> list[int]:
+        """The runs that wait, up to that number."""
+        return list(takewhile(lambda sequence: sequence <= through, self.entries))
 
     def go_back(self) -> None:
         """Begin again with the first run that is not confirmed."""
@@ -146,14 +155,17 @@ class Outstanding:
         return orders
 
     def confirmed(
-        self, leg: Leg, sequences: Iterable[int], now: float
+        self, leg: Leg, sequences: Iterable[int], now: float, through: int = 0
     ) -> tuple[list[Confirmation], list[Order]]:
-        """A target has taken these runs: what is complete by that, and what is to be sent next."""
+        """A target has taken these runs, and all up to ``through``.
+
+        What is complete by that, and what is to be sent next.
+        """
         channel = self._channels.get(leg)
         if channel is None:
             return [], []
         complete: list[Confirmation] = []
-        for sequence in sequences:
+        for sequence in (*sequences, *channel.up_to(through)):
             sending = self._settle(channel, sequence)
             if sending is not None:
                 sending.confirmation.confirmed += 1
@@ -163,6 +175,15 @@ class Outstanding:
         orders = self._pump(channel) if channel.unsent else []
         return complete, orders
 
+    def missed(self, leg: Leg, now: float) -> list[Order]:
+        """A target misses a run before one that it got: begin again, if that is not under way."""
+        channel = self._channels.get(leg)
+        if channel is None or channel.is_paused or now < channel.went_back_at + _GO_BACK_S:
+            return []
+        channel.go_back()
+        channel.went_back_at = now
+        return self._pump(channel, is_again=True)
+
     def refused(self, leg: Leg, sequence: int, now: float) -> None:
         """A target has no room for that run now: it is offered again a little later."""
         channel = self._channels.get(leg)
@@ -170,9 +191,18 @@ class Outstanding:
             return
         channel.go_back()
         channel.window, channel.is_paused = 1, True
-        wait = min(LAST_RETRY_S / 4, FIRST_REFUSED_S * 2 ** min(channel.failures, 10))
+        wait = min(LAST_RETRY_S, FIRST_REFUSED_S * 2 ** min(channel.failures, 10))
         channel.failures += 1
         self._set_timer(channel, now + wait)
+
+    def under_way(self, leg: Leg, sequence: int, now: float) -> list[Order]:
+        """A target has that run, and its subscribers are not through with it; what is next."""
+        channel = self._channels.get(leg)
+        if channel is None or sequence not in channel.entries:
+            return []
+        self._progress(channel, now)
+        self._set_timer(channel, now + UNDER_WAY_S)
+        return self._pump(channel)
 
     def withdraw(self, leg: Leg, sequence: int, now: float) -> tuple[Sending | None, list[Order]]:
         """That target is to take that run no more; the run if it waited for it, and what is next.
@@ -288,7 +318,8 @@ class Outstanding:
         channel.failures += 1
         wait = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(channel.failures, 10))
         self._set_timer(channel, now + wait)
-        return self._pump(channel, is_again=True)
+        # Every other time another way.
+        return self._pump(channel, is_again=channel.failures % 2 == 0)
 
     def _progress(self, channel: _Channel, now: float) -> None:
         """The target answers: the next wait is short again, and more may be under way."""

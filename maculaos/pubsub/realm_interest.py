@@ -122,12 +122,11 @@ class RealmInterest:
         kept = 0 if change.is_whole or held.life != change.life else own
         if kept + len(change.added) - len(change.removed) > self._share:
             return Outcome.REFUSED
-        if node not in self._known and len(self._known) >= self._node_limit:
-            self._forget_absent()
-        is_full = self._size - own + kept + len(change.added) > self._limit
-        if is_full or (node not in self._known and len(self._known) >= self._node_limit):
-            return Outcome.REFUSED
-        return Outcome.NEW
+        growth = kept - own + len(change.added)
+        if self._is_full(node, growth):
+            # Who is not there gives way to who may be.
+            self._forget_absent(node)
+        return Outcome.REFUSED if self._is_full(node, growth) else Outcome.NEW
 
     def apply(self, node: NodeId, change: Change, *, is_there: bool) -> tuple[Wish, ...]:
         """Take up a word that was judged to be new; return what the node wants beyond before.
@@ -199,6 +198,11 @@ class RealmInterest:
             if (pattern, group) not in was:
                 self._tree.add(pattern, (node, group))
 
-    def _forget_absent(self) -> None:
-        for node in [node for node, each in self._known.items() if not each.is_there]:
+    def _is_full(self, node: NodeId, growth: int) -> bool:
+        is_stranger = node not in self._known and len(self._known) >= self._node_limit
+        return is_stranger or self._size + growth > self._limit
+
+    def _forget_absent(self, but: NodeId) -> None:
+        absent = [node for node, each in self._known.items() if not each.is_there and node != but]
+        for node in absent:
             self.forget(node)

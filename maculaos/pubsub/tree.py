@@ -77,11 +77,8 @@ class PatternTree(Generic[V]):
             further = []
             for branch in level:
                 found += branch.rest
-                children = branch.children
-                if segment in children:
-                    further.append(children[segment])
-                if ONE in children:
-                    further.append(children[ONE])
+                below = branch.children.get
+                further += [branch for branch in (below(segment), below(ONE)) if branch]
             level = further
             if not level:
                 return found

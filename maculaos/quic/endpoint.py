@@ -1,8 +1,8 @@
 """The node's one UDP port: it accepts links, dials links, and carries the datagrams of both.
 
-Everything queued within one turn of the loop leaves together, once. Time for QUIC and for sessions
-is the loop's own clock, on which its timers run; only certificate dates need the clock that is
-passed in. Which links a node should have is not decided here.
+What is queued within one turn of the loop is gathered, but for the first word. Time for QUIC and
+for sessions is the loop's own clock; only certificate dates need the clock that is passed in. Which
+links a node should have is not decided here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from maculaos.addresses import Address, InvalidAddress, parse_address
 from maculaos.errors import LocalProtocolError, MaculaError, UsageError
 from maculaos.host.entropy import SystemEntropy
 from maculaos.quic.admission import Admission, Verdict, source_of
+from maculaos.quic.carrier import LinkObserver, LinkTerms
 from maculaos.quic.endings import cause_of
-from maculaos.quic.link import Link, LinkObserver, LinkTerms
+from maculaos.quic.link import Link
 from maculaos.quic.mutual_tls import CONNECTION_ID_SIZE, MutualConnection, quic_configuration
 from maculaos.quic.port import Port, SocketAddress, resolve
 from maculaos.quic.racing import race
@@ -33,6 +34,7 @@ from maculaos.quic.routes import (
     short_destination,
 )
 from maculaos.quic.tickets import Tickets
+from maculaos.quic.timers import LinkTimers
 from maculaos.wire.messages import may_travel_early
 from maculaos.wire.registry import ErrorCode
 
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 SOFTWARE: Final = f"maculaos/{__version__}"
 # The addresses of one name are raced with this stagger (RFC 8305, section 5).
 STAGGER_S: Final = 0.25
+# Before which messages of a turn what was gathered leaves: ever more at a time.
+_SPOKEN_AT: Final = frozenset((0, 16, 64, 256, 1024, 4096))
 # How long the port that the endpoint moved away from is still heard.
 LINGER_S: Final = 3.0
 
@@ -89,8 +93,9 @@ class Endpoint:
         self._tokens = AddressTokens(entropy.draw, self._loop.time())
         self._tickets = Tickets(settings.limits.tickets) if settings.limits.tickets else None
         self._dials: dict[int, asyncio.Future[Link]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._awake: dict[Link, None] = {}
+        self._timers = LinkTimers()
+        # Links with something to say, and how often they were woken in this turn.
+        self._awake: dict[Link, int] = {}
         self._established: dict[int, Link] = {}
         self._is_closed = False
         # Datagrams are being read: what is woken now is flushed behind the last of them.
@@ -263,9 +268,7 @@ class Endpoint:
         for link in tuple(self._links.values()):
             link.close(ErrorCode.SHUTTING_DOWN, reason)
         self._flush()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._timers.close()
         self._leave_port()
         self._port.close()
         # Whoever waits for a dial learns of its end before the caller goes on.
@@ -275,9 +278,14 @@ class Endpoint:
 
     def wake(self, link: Link) -> None:
         """See ``Carrier.wake``."""
+        # The first word of a turn leaves at once, for whoever waits for it; what follows is
+        # gathered to cost little, but not for so long that the peer runs out of work.
         if not (self._awake or self._is_reading):
             self._loop.call_soon(self._flush)
-        self._awake[link] = None
+        words = self._awake.get(link, 0)
+        self._awake[link] = words + 1
+        if words in _SPOKEN_AT and not self._is_reading:
+            self._speak(link)
 
     def link_established(self, link: Link) -> None:
         """See ``Carrier.link_established``."""
@@ -303,7 +311,6 @@ class Endpoint:
     # Datagrams in, datagrams out, time.
 
     def _receive(self, datagram: bytes, sender: SocketAddress) -> None:
-        # What it leads to leaves when all that had arrived is read: see ``_flush``.
         self._is_reading = True
         destination = short_destination(datagram)
         link = None if destination is None else self._routes.find(destination)
@@ -401,36 +408,23 @@ class Endpoint:
     def _carry(self, link: Link) -> None:
         now = self._loop.time()
         if not link.is_listening(now):
-            for datagram, remote in link.datagrams_to_send(now):
-                if not self._port.send(datagram, remote):
-                    link.size_refused(len(datagram), now)
+            self._send(link, now)
         if link.ended is not None:
             self._report_end(link, link.ended)
         if link.is_over:
             self._forget(link)
         else:
-            self._arm_timer(link)
+            self._timers.arm(link, now)
 
-    def _arm_timer(self, link: Link) -> None:
-        wanted = link.next_timer()
-        timer = self._timers.get(link.number)
-        if timer is not None and wanted is not None and timer.when() <= wanted:
-            # It fires early, finds nothing to do, and is set anew: cheaper than with each packet.
-            return
-        if timer is not None:
-            timer.cancel()
-            del self._timers[link.number]
-        if wanted is not None and not self._is_closed:
-            self._timers[link.number] = self._loop.call_at(wanted, self._fire, link, wanted)
+    def _speak(self, link: Link) -> None:
+        """Send what waits, and nothing else: who woke the link is in the middle of something."""
+        if link.is_established:
+            self._send(link, self._loop.time())
 
-    def _fire(self, link: Link, wanted: float) -> None:
-        self._timers.pop(link.number, None)
-        # The loop may call a little early, by the resolution of its clock.
-        now, due = max(self._loop.time(), wanted), link.next_timer()
-        if due is None or due > now:
-            self._arm_timer(link)
-        else:
-            link.handle_timer(now)
+    def _send(self, link: Link, now: float) -> None:
+        for datagram, remote in link.datagrams_to_send(now):
+            if not self._port.send(datagram, remote):
+                link.size_refused(len(datagram), now)
 
     def _report_end(self, link: Link, ended: Ending) -> None:
         """Tell of the end of ``link``, once; its connection may still have a closing period."""
@@ -454,9 +448,7 @@ class Endpoint:
         self._links.pop(link.number, None)
         self._admission.ended(link.number)
         self._awake.pop(link, None)
-        timer = self._timers.pop(link.number, None)
-        if timer is not None:
-            timer.cancel()
+        self._timers.forget(link)
 
     def _leave_port(self) -> None:
         """Hear no more of where the endpoint was before it moved."""

@@ -8,14 +8,12 @@ and takes datagrams away. Only established links are ever shown to an observer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from aioquic.quic import events
 
 from maculaos.effects import Carriage
 from maculaos.errors import LocalProtocolError
-from maculaos.identity import Identity
 from maculaos.quic.datagrams import read_datagram
 from maculaos.quic.endings import Ending, cause_of, ending_of, phrase, shortened
 from maculaos.quic.mutual_tls import ALPN, MutualConnection
@@ -40,63 +38,12 @@ from maculaos.wire.registry import ErrorCode, StreamClass
 if TYPE_CHECKING:
     from collections import Counter
 
+    from maculaos.identity import Identity
+    from maculaos.quic.carrier import Carrier, LinkTerms
     from maculaos.security.credentials import Credentials
 
 # Signs of life per idle timeout: two may be lost in a row and the link still lives.
 _KEEP_ALIVES: Final = 4
-
-
-class LinkObserver(Protocol):
-    """Who is told about links; called on the loop, must not raise."""
-
-    def link_up(self, link: Link) -> None:
-        """The link is established: both ends know who the other is."""
-        ...
-
-    def message_received(self, link: Link, message: Message) -> None:
-        """The peer said something."""
-        ...
-
-    def link_down(self, link: Link, reason: str) -> None:
-        """The link, once up, is gone, whoever ended it."""
-        ...
-
-
-class Carrier(Protocol):
-    """What a link needs of the endpoint that carries its datagrams."""
-
-    def wake(self, link: Link) -> None:
-        """The link has something to send, or has ended."""
-        ...
-
-    def link_established(self, link: Link) -> None:
-        """The link is up."""
-        ...
-
-    def message_received(self, link: Link, message: Message) -> None:
-        """The peer said something."""
-        ...
-
-    def connection_id_issued(self, link: Link, connection_id: bytes) -> None:
-        """Datagrams to that id are the link's."""
-        ...
-
-    def connection_id_retired(self, connection_id: bytes) -> None:
-        """Datagrams to that id are nobody's."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkTerms:
-    """What all links of one endpoint share."""
-
-    local: Identity
-    addresses: tuple[str, ...]
-    software: str
-    life: int
-    queue_bytes: int
-    greeting_bytes: int
-    idle_timeout_s: float
 
 
 class Link:
@@ -135,7 +82,7 @@ class Link:
         self._now = 0.0
         self._last_word: tuple[ErrorCode, str] | None = None
         self._session: Session | None = None
-        # Whom the session is with: proved, or what a ticket says until then.
+        # With whom: proved, or what a ticket says until then.
         self._presumed: Identity | None = None
         self._is_proved = False
         self._is_up = False
@@ -185,7 +132,7 @@ class Link:
         return self._outbound.waiting_bytes
 
     def holds_more_than(self, size: int) -> bool:
-        """Whether ``queued_bytes`` is more, found sooner."""
+        """Whether ``queued_bytes`` is more."""
         return self._outbound.holds_more_than(size)
 
     @property

@@ -120,10 +120,7 @@ class PendingCalls(Generic[Request]):
         """That call waits no more."""
         del self._calls[call.number]
         self._kept_bytes -= call.size
-        own = self._of_origin[call.origin]
-        del own[call.origin_call]
-        if not own:
-            del self._of_origin[call.origin]
+        self._forget_origin(call)
         _count_down(self._of_provider, call.provider)
         if call.brought_by:
             _count_down(self._brought_by, call.brought_by)
@@ -151,11 +148,37 @@ class PendingCalls(Generic[Request]):
             self.close(call)
         return [call for call in asked if call.provider != party], owed
 
+    def move(self, old: Party, new: Party) -> list[PendingCall[Request]]:
+        """What ``old`` asked or is to answer is ``new``'s from now on, but for streams.
+
+        Returns the calls that it is to answer.
+        """
+        owed: list[PendingCall[Request]] = []
+        for call in self._calls.values():
+            if call.stream is not None:
+                continue
+            if call.origin == old and not self.is_open(new, call.origin_call):
+                self._forget_origin(call)
+                call.origin = new
+                self._of_origin.setdefault(new, {})[call.origin_call] = call.number
+            if call.provider == old:
+                _count_down(self._of_provider, old)
+                self._of_provider[new] = self._of_provider.get(new, 0) + 1
+                call.provider = new
+                owed.append(call)
+        return owed
+
     def next_deadline(self) -> float:
         """When the first call expires; infinity if none waits."""
         while self._deadlines and self._deadlines[0][1] not in self._calls:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else math.inf
+
+    def _forget_origin(self, call: PendingCall[Request]) -> None:
+        own = self._of_origin[call.origin]
+        del own[call.origin_call]
+        if not own:
+            del self._of_origin[call.origin]
 
     def _bring(self, call: PendingCall[Request]) -> bool:
         """Whether who brought ``call`` may bring one more."""

@@ -4,6 +4,9 @@
     direct    PING ------> no PONG: PING, urgent -> no PONG: the same -> no PONG from
     indirect               PING_REQUEST to others --------------------> anybody: accused
 
+Whoever was neither asked nor heard for longest is asked next, and who probes this node is heard: a
+round over all linked members stays bounded (SWIM, section 4.3), and the dead come first in it.
+
 A member whose link is lost is asked through others only. Times are stretched by the awareness that
 the node has of its own health; a node that is sick itself accuses one member at a time.
 """
@@ -43,18 +46,19 @@ _HELPER_SHARE: Final = 0.8
 
 
 class Detector:
-    """Probes linked members in turn, and accuses; ``rng`` picks turns and helpers."""
+    """Probes linked members in turn, and accuses; ``rng`` picks helpers, and scatters turns."""
 
     def __init__(self, view: View, settings: SwimSettings, rng: random.Random, now: float) -> None:
         self.awareness = Awareness(settings.awareness_max)
-        self.peers: dict[NodeId, None] = {}
+        # Linked members, and when each was asked or heard last.
+        self.peers: dict[NodeId, float] = {}
         # Linked members whose last probe went unanswered.
         self.silent: dict[NodeId, None] = {}
         self.requests_allowed = Allowance(_REQUESTS_AT_ONCE, _REQUESTS_PER_S)
         self._view = view
         self._settings = settings
         self._rng = rng
-        self._probes = Probes(rng)
+        self._probes = Probes()
         self._relays = Relays()
         # Unlinked members that were accused once since their link was lost.
         self._accused: dict[NodeId, None] = {}
@@ -62,9 +66,10 @@ class Detector:
         self._doubted: dict[NodeId, None] = {}
         self._probe_at = now + rng.uniform(0, settings.probe_interval_s)
 
-    def link_up(self, peer: NodeId) -> None:
+    def link_up(self, peer: NodeId, now: float) -> None:
         """From now on probe that member."""
-        self.peers[peer] = None
+        # Links that come together are not asked together for ever.
+        self.peers[peer] = now - self._rng.uniform(0, self._settings.probe_interval_s)
         self._absolve(peer)
         self._accused.pop(peer, None)
 
@@ -98,6 +103,11 @@ class Detector:
             and change.after.node_id in self.peers
             and self._probes.of(change.after.node_id) is None
         ]
+
+    def hear_from(self, peer: NodeId, now: float) -> None:
+        """A linked member is alive: others are asked before it."""
+        if peer in self.peers:
+            self.peers[peer] = now
 
     def hear_pong(self, sender: NodeId, sequence: int) -> list[Request]:
         """An answer: to a probe of this node, to one for somebody else, or to nobody's."""
@@ -161,9 +171,11 @@ class Detector:
     def _next_probe(self, now: float) -> list[Request]:
         self._probe_at = now + self._settings.probe_interval_s * self.awareness.factor
         requests = self._accuse_doubted(now)
-        target = self._probes.next_target(self.peers)
-        if target is not None and self._probes.of(target) is None:
-            requests.append(self._ping(target, now))
+        target = min(self.peers, key=self.peers.__getitem__, default=None)
+        if target is not None:
+            self.peers[target] = now
+            if self._probes.of(target) is None:
+                requests.append(self._ping(target, now))
         return requests
 
     def _ping(self, target: NodeId, now: float) -> SendPing:
@@ -195,12 +207,20 @@ class Detector:
         return requests
 
     def _ask_others(self, probe: Probe) -> bool:
-        """Choose who is to ask the target; whether there is anybody."""
-        candidates = [peer for peer in self.peers if peer != probe.target]
+        """Choose who is to ask the target; whether there is anybody.
+
+        Suspects and the silent are passed over: most likely they are dead, too, and their silence
+        would be taken for a fault of this node.
+        """
+        candidates = [peer for peer in self.peers if peer != probe.target and self._is_well(peer)]
         count = min(self._settings.indirect_probes, len(candidates))
         probe.helpers = tuple(self._rng.sample(candidates, count))
         probe.awaited = dict.fromkeys(probe.helpers)
         return bool(probe.helpers)
+
+    def _is_well(self, peer: NodeId) -> bool:
+        held = self._view.members.get(peer)
+        return held is not None and held.health is Health.ALIVE and peer not in self.silent
 
     def _fail(self, probe: Probe, now: float) -> list[Request]:
         """Nobody brought an answer: the target is accused, and this node doubts itself.

@@ -88,7 +88,7 @@ class Membership:
 
     def peer_up(self, peer: Rumour, now: float) -> list[Request]:
         """A link to ``peer`` is up; what it says of itself counts if it was a stranger."""
-        self._detector.link_up(peer.node_id)
+        self._detector.link_up(peer.node_id, now)
         self._view.gossip.open(peer.node_id)
         requests: list[Request] = []
         held = self.members.get(peer.node_id)
@@ -142,6 +142,7 @@ class Membership:
     ) -> list[Request]:
         """A linked member probes this node: answer, with rumours, the way it asked."""
         requests = self.hear(rumours, now, sender)
+        self._detector.hear_from(sender, now)
         if not self.has_left:
             riders = self._view.gossip.piggyback(sender)
             if rumours and self.me.incarnation and not riders:
@@ -153,6 +154,7 @@ class Membership:
         self, sender: NodeId, sequence: int, rumours: Sequence[Rumour], now: float
     ) -> list[Request]:
         """A linked member answers; an answer to nobody's question still carries rumours."""
+        self._detector.hear_from(sender, now)
         requests = self._detector.hear_pong(sender, sequence)
         return self._settled([*requests, *self.hear(rumours, now, sender)], now)
 

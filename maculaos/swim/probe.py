@@ -1,7 +1,4 @@
-"""Whom to probe next, and which probes are unanswered.
-
-Targets go round robin over a shuffled list that is shuffled again after each round: every linked
-member is probed once per round, so detection is bounded (SWIM, section 4.3).
+"""Which probes are unanswered, and how far each of them is.
 
 A probe has stages: first the target is asked directly, then others are asked to ask it (SWIM,
 section 4.1) while it is asked again, twice. Only when nothing came of all that has it failed.
@@ -16,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 from maculaos.identity import NodeId
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 # Open probes of members without link; a loss of more links at once is no single member's fault.
 _ABSENT_LIMIT: Final = 64
@@ -39,27 +35,15 @@ class Probe:
 
 
 class Probes:
-    """The round of targets and the open probes: at most one for each member."""
+    """The open probes: at most one for each member."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._round: list[NodeId] = []
+    def __init__(self) -> None:
         self._open: dict[int, Probe] = {}
         self._by_target: dict[NodeId, Probe] = {}
         self._sequence = 0
 
     def __len__(self) -> int:
         return len(self._open)
-
-    def next_target(self, peers: Collection[NodeId]) -> NodeId | None:
-        """The next member of the round; ``None`` if nobody is linked."""
-        while self._round:
-            target = self._round.pop()
-            if target in peers:
-                return target
-        self._round = list(peers)
-        self._rng.shuffle(self._round)
-        return self._round.pop() if self._round else None
 
     def number(self) -> int:
         """A sequence number that was never used before."""

@@ -128,7 +128,7 @@ class Events(Struct, frozen=True, array_like=True):
 class Receipt(Struct, frozen=True, array_like=True):
     """A target to the publisher: these runs were taken by every subscriber there, or refused."""
 
-    # The sequence numbers of runs, each of its first payload.
+    # The sequence numbers of runs, each of its first payload. None: one before is missing.
     sequences: tuple[int, ...]
     # 0, or why not (``RpcErrorCode``).
     code: int = 0
@@ -136,6 +136,12 @@ class Receipt(Struct, frozen=True, array_like=True):
     trace: tuple[Hop, ...] = ()
     # The group whose copy is meant.
     group: str = ""
+    # Not taken yet, but with the subscribers: it need not be sent again soon.
+    is_under_way: bool = False
+    # Every run sent to that target, group and priority up to this number was taken.
+    through: int = 0
+    # Of the runs: each priority keeps an order of its own.
+    priority: int = DEFAULT_PRIORITY
 
 
 class Wish(Struct, frozen=True, array_like=True):

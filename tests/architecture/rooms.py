@@ -54,3 +54,16 @@ LOADTEST: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.security.authority",
     ),
 }
+# Parts of the daemon: each does one thing with the node and its endpoint.
+DAEMON: Final[dict[str, tuple[str, ...]]] = {
+    "maculaos.dialling": ("maculaos.effects", "maculaos.node", "maculaos.quic"),
+    "maculaos.whereabouts": (
+        "maculaos.discovery",
+        "maculaos.effects",
+        "maculaos.errors",
+        "maculaos.host",
+        "maculaos.node",
+        "maculaos.quic",
+        "maculaos.settings",
+    ),
+}

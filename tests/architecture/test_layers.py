@@ -278,8 +278,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     ),
     "maculaos.configuration": (*_WORDS, "maculaos.documents"),
     **rooms.LOADTEST,
-    "maculaos.whereabouts": (*_WORDS, "maculaos.host", "maculaos.quic", "maculaos.discovery"),
-    "maculaos.dialling": ("maculaos.effects", "maculaos.node", "maculaos.quic"),
+    **rooms.DAEMON,
     "maculaos.daemon": (
         *_WORDS,
         "maculaos.whereabouts",

@@ -50,7 +50,7 @@ from maculaos.wire.messages import (
     encode_message,
 )
 from maculaos.wire.registry import FrameFlag, MessageType
-from maculaos.wire.table import FindNode, Routed
+from maculaos.wire.table import FindNode, Routed, Seal
 
 _NODE: Final = bytes(range(32))
 _RUMOUR: Final = Rumour(_NODE, "n1", ("127.0.0.1:4701", "[::1]:4701"), 3, 1)
@@ -87,6 +87,9 @@ HONEST: Final[tuple[Message, ...]] = (
     RpcCredit(2, 64),
     FindNode(1, _NODE),
     Routed(_NODE, bytes(32), 16, encode_message(Ping(1))),
+    Routed(
+        _NODE, _NODE, 16, encode_message(RpcCancel(2)), Seal(1, 2, 3, 4, (5,), _NODE, bytes(64))
+    ),
     Error(2, "no such type", 1),
     Close(0, "bye"),
 )

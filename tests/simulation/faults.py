@@ -38,8 +38,10 @@ class Faults:
     # The share of datagrams that come twice, and of those that come much later than others.
     duplication: float = 0.0
     reordering: float = 0.0
-    # The share of envelopes that the nodes between lose, at each link.
+    # The share of envelopes that the nodes between lose, at each link; and of runs of events, which
+    # a link that is full drops.
     envelope_loss: float = 0.0
+    event_loss: float = 0.0
     # Wall clocks are wrong by up to so much; all clocks run too fast or slow by up to that share.
     clock_skew_s: float = 0.0
     clock_drift: float = 0.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from maculaos.effects import Carriage, CloseLink, Dial, Send
 from maculaos.node import Introduction
 from maculaos.settings import LinkSettings
+from maculaos.wire.events import Events
 from maculaos.wire.registry import ErrorCode
 from maculaos.wire.table import Routed
 from simulation.hosts import End, Host, Pipe
@@ -60,7 +61,7 @@ class Network:
         end = host.links.get(effect.link)
         if end is None or not end.pipe.is_open:
             return
-        if isinstance(effect.message, Routed) and self._loses_envelope():
+        if self._is_dropped(effect.message):
             return
         self.sent_messages += 1
         now, at = self._timeline.now, self._timeline.at
@@ -74,8 +75,13 @@ class Network:
         )
         at(arrival, self._deliver, end, effect.message)
 
-    def _loses_envelope(self) -> bool:
-        return self.faults.envelope_loss > 0 and self._rng.random() < self.faults.envelope_loss
+    def _is_dropped(self, message: Message) -> bool:
+        """Whether a node between, or a link that is full, loses it."""
+        faults = self.faults
+        if isinstance(message, Routed):
+            return faults.envelope_loss > 0 and self._rng.random() < faults.envelope_loss
+        is_event = isinstance(message, Events) and faults.event_loss > 0
+        return is_event and self._rng.random() < faults.event_loss
 
     def close(self, host: Host, effect: CloseLink) -> None:
         """End a link: the other end hears so after everything that was sent before."""

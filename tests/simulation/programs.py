@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from maculaos.wire.messages import RpcCall, RpcCancel, RpcError, RpcResult
@@ -29,8 +29,10 @@ class Programs:
     answered_at: dict[tuple[str, int], float] = field(default_factory=dict)
     asked_at: dict[tuple[str, int], float] = field(default_factory=dict)
     cancelled: list[tuple[str, int]] = field(default_factory=list)
-    # Results in a stream.
+    # Results in a stream, and how long a call of "slow" takes, in seconds.
     parts: int = 20
+    slow_s: float = 1.0
+    later: deque[tuple[float, str, RpcCall]] = field(default_factory=deque)
     numbers: int = 0
 
     def call(
@@ -59,7 +61,8 @@ class Programs:
             self.work()
 
     def work(self) -> None:
-        """Every program takes what it was told."""
+        """Every program takes what it was told, and answers what it is through with."""
+        self._answer_later()
         for name, host in self.world.hosts.items():
             if not host.is_running or 1 not in host.heard:
                 continue
@@ -76,9 +79,18 @@ class Programs:
                     self.answers.setdefault(key, []).append(message)
                     self.answered_at.setdefault(key, self.world.now)
 
+    def _answer_later(self) -> None:
+        while self.later and self.later[0][0] <= self.world.now:
+            _, name, call = self.later.popleft()
+            if self.world.hosts[name].is_running:
+                self.world.say(name, RpcResult(call.call, call.payload))
+
     def _answer(self, name: str, call: RpcCall) -> None:
         self.runs[decode_value(call.payload)] += 1
         self.runs_at[name] += 1
+        if call.method == "slow":
+            self.later.append((self.world.now + self.slow_s, name, call))
+            return
         if call.method == "sleepy" or call.answering == Answering.NONE:
             return
         if call.answering == Answering.STREAM:

@@ -224,3 +224,21 @@ def test_provider_that_restarts_does_not_run_a_call_of_its_former_life_again() -
     programs.run_for(70.0)
     assert programs.runs[number] == 1, world.replay
     assert isinstance(programs.answers["n1", number][0], RpcError), world.replay
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_calls_under_way_go_on_while_a_mesh_grows_and_links_are_given_up(seed: int) -> None:
+    world, names, programs = mesh(9, seed)
+    for name in names[:3]:
+        world.say(name, RpcRegister(("slow",)))
+    programs.run_for(1.0)
+    for turn in range(80):
+        for name in names[3:]:
+            programs.call(name, "slow")
+        if turn % 6 == 5:
+            world.start(f"new{turn}", peers=(world.hosts["n1"].address,))
+        programs.run_for(0.2)
+    programs.run_for(7.0)
+    programs.check_ends()
+    failed = [each for (each,) in programs.answers.values() if isinstance(each, RpcError)]
+    assert not failed, (failed[:3], world.replay)

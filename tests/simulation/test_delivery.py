@@ -129,6 +129,24 @@ def test_what_is_confirmed_was_taken_and_the_rest_is_told(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_what_gets_lost_on_the_way_is_sent_again_in_order(seed: int) -> None:
+    every = mesh(seed, 14)
+    world = every[0].world
+    for each in every[1::2]:
+        each.subscribe("news")
+    run_all(every, 1.0)
+    world.faults.event_loss = world.faults.envelope_loss = 0.1
+    for number in range(1, 61):
+        every[0].publish(number, "news", number, acknowledge=True)
+        run_all(every, 0.05)
+    run_all(every, _ANSWERED_WITHIN_S)
+    for number in range(1, 61):
+        assert confirmed_by(every[0].answers[number]) == 7, world.replay
+    for each in every[1::2]:
+        assert each.values == list(range(1, 61)), (each.name, world.replay)
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_at_most_once_is_never_twice_whatever_fails(seed: int) -> None:
     every = mesh(seed, 14)
     world, publisher = every[0].world, every[0]
@@ -136,6 +154,7 @@ def test_at_most_once_is_never_twice_whatever_fails(seed: int) -> None:
     for each in every[1:]:
         each.subscribe("news")
     run_all(every, 1.0)
+    world.faults.event_loss = 0.1
     trouble = faults(world, names)
     for number in range(1, 101):
         publisher.publish(0, "news", number)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maculaos.client import CallFailed, NodeUnreachable, Value, caller, connect
+from maculaos.configuration import read_settings
 from maculaos.errors import UsageError
 from node_process import Yard, free_port, yard
 from waits import answered, until_linked, until_wanted
@@ -54,6 +55,22 @@ def test_events_cross_in_order_and_none_is_missing() -> None:
                 await one.drain()
         assert await one.publish("room.t", "end", acknowledge=True) == 1
         assert heard == [*range(20_000), "end"]
+
+    play(main)
+
+
+def test_more_than_a_link_may_hold_is_published_and_nothing_is_lost() -> None:
+    async def main(one: Mesh, two: Mesh) -> None:
+        heard: list[int] = []
+        two.subscribe("large", callback=lambda event: heard.append(event.sequence))
+        await until_wanted(one, "large")
+        # The queue of a link is 32 MiB at most: the publisher is held back while it drains.
+        for _ in range(3000):
+            one.publish_now("large", bytes(16_384))
+            await one.drain()
+        await one.publish("large", "end", acknowledge=True, timeout_s=30)
+        assert len(heard) == 3001
+        assert heard == sorted(heard)
 
     play(main)
 
@@ -123,6 +140,18 @@ def test_operators_reach_an_embedded_node_and_may_stop_it() -> None:
             assert "the node in this process is gone" in str(await mesh.wait_lost())
             with pytest.raises(NodeUnreachable):
                 await mesh.publish("t", 1)
+
+    with yard() as home:
+        asyncio.run(main(home))
+
+
+def test_settings_serve_as_well_as_a_file() -> None:
+    async def main(home: Yard) -> None:
+        settings = read_settings(home.configure("n1", free_port()))
+        async with connect(embedded=settings) as mesh:
+            assert mesh.node_name == "n1"
+            with pytest.raises(CallFailed, match="was not started from a file"):
+                await mesh.reload()
 
     with yard() as home:
         asyncio.run(main(home))

@@ -21,7 +21,7 @@ PATIENCE_S = 60.0
 
 def loadtest(*words: str) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
     done = subprocess.run(
-        [*MACULA, "loadtest", "--json", "--warmup", "0.1", *words],
+        [*MACULA, "loadtest", "--json", *words],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

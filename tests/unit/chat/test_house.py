@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from chat.agreement import PATIENCE_S
 from chat.house import (
     MAX_AHEAD_MS,
     MAX_PRIVATE,
-    PATIENCE_S,
     WITNESSES,
     WRITING_S,
     House,
@@ -148,18 +148,17 @@ def test_whoever_comes_back_from_a_cut_is_asked() -> None:
     assert question == Question(question.member, "lobby")
 
 
-def test_who_knows_of_something_later_for_a_while_is_asked_for_it() -> None:
-    made = house()
+def test_who_holds_to_something_else_for_a_while_is_asked_for_it() -> None:
+    made, there = house(), house()
     made.hear_beat(beat(), N1, 0, NOW)
-    later = beat(latest_ms=(NOW,))
-    assert made.hear_beat(later, N1, 1, NOW) == []
-    assert made.hear_beat(later, N1, 1 + PATIENCE_S / 2, NOW) == []
-    assert len(made.hear_beat(later, N1, 1 + PATIENCE_S, NOW)) == 1
+    there.hear("lobby", said("that"), N1, NOW)
+    digest = there.beat().digests
+    assert made.hear_beat(beat(digests=digest), N1, 1, NOW) == []
+    (question,) = made.hear_beat(beat(digests=digest), N1, 1 + PATIENCE_S, NOW)
+    assert (question.member.seat, question.room) == (ANNA, "lobby")
     made.learn("lobby", [said("that")], NOW)
-    assert made.hear_beat(later, N1, 9, NOW) == []
-    ahead = beat(latest_ms=(NOW + MAX_AHEAD_MS + 1,))
-    made.hear_beat(ahead, N1, 10, NOW)
-    assert made.hear_beat(ahead, N1, 20, NOW) == []
+    assert made.beat().digests == digest
+    assert made.hear_beat(beat(digests=digest), N1, 99, NOW) == []
 
 
 def test_rooms_and_conversations_are_bounded() -> None:
@@ -186,7 +185,8 @@ def test_the_beat_says_what_is_known_of_each_room() -> None:
     made = house("lobby", "garden")
     made.hear("lobby", said("hello"), N1, NOW)
     assert made.beat().rooms == ("lobby", "garden")
-    assert made.beat().latest_ms == (NOW, 0)
+    assert made.beat().digests[0] > 0
+    assert made.beat().digests[1] == 0
     made.toggle_away()
     assert made.beat().state is State.AWAY
     assert made.goodbye().state is State.GONE

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.message import Message
-from chat.transcript import Transcript
+from chat.transcript import MAX_DIGESTED, Transcript
 
 SEATS = ("a" * 16, "b" * 16)
 
@@ -84,6 +84,25 @@ def test_what_is_told_is_the_latest_within_the_bounds(
     assert len(last) <= count
     assert tuple(last) == known.messages[len(known) - len(last) :]
     assert sum(len(each.text) for each in last) <= size
+
+
+@given(st.lists(HONEST), st.lists(HONEST))
+def test_digests_are_equal_exactly_if_the_talk_is(one: list[Message], two: list[Message]) -> None:
+    here, there = transcript(*one), transcript(*two)
+    same = {each.identity for each in here.messages} == {each.identity for each in there.messages}
+    assert (here.digest == there.digest) == same
+    assert (here.digest == 0) == (len(here) == 0)
+
+
+def test_a_digest_covers_only_the_end() -> None:
+    told = [Message(n, SEATS[0], n, "anna", "") for n in range(1, MAX_DIGESTED + 2)]
+    assert transcript(*told).digest == transcript(*told[1:]).digest
+    assert transcript(*told).digest != transcript(*told[:-1]).digest
+
+
+def test_long_messages_fill_an_answer_sooner() -> None:
+    long = [Message(n, SEATS[0], n, "anna", "x" * 1000) for n in range(1, 10)]
+    assert [each.number for each in transcript(*long).last(size=3500)] == [7, 8, 9]
 
 
 def test_an_author_cannot_unsay() -> None:

@@ -26,6 +26,7 @@ def test_the_state_is_told_as_it_changes() -> None:
         assert mesh.state == "connected"
         await mesh.close()
         await mesh.close()
+        await turn()
 
     on_stage(play)
     assert states == ["reconnecting", "connected", "closed"]

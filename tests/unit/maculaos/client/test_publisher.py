@@ -13,9 +13,9 @@ from maculaos.client import CallFailed, NodeUnreachable
 from maculaos.client.publisher import MAX_RUN_BYTES, MAX_UNDER_WAY, MAX_WAITING_BYTES
 from maculaos.errors import UsageError
 from maculaos.wire.events import Post
-from maculaos.wire.messages import RpcError, RpcResult
+from maculaos.wire.messages import RpcError, RpcResult, encode_message
 from maculaos.wire.registry import RpcErrorCode
-from maculaos.wire.values import decode_value, encode_value
+from maculaos.wire.values import MAX_VALUE_SIZE, decode_value, encode_value
 from stagenode import StageNode, on_stage, turn
 
 if TYPE_CHECKING:
@@ -70,6 +70,19 @@ def test_a_run_is_bounded_in_bytes_and_in_number() -> None:
         assert max(len(post.payloads) for post in posts) <= 512
         assert max(sum(map(len, post.payloads)) for post in posts) <= 2 * MAX_RUN_BYTES
         assert sum(len(post.payloads) for post in posts) == 2005
+
+    on_stage(play)
+
+
+def test_a_large_value_travels_alone_so_that_a_frame_can_hold_it() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        for size in (1000, MAX_VALUE_SIZE - 100, 2000):
+            mesh.publish_now("a", b"x" * size)
+        await mesh.publish_many("a", [b"y", b"x" * (MAX_VALUE_SIZE - 100), b"z"])
+        posts = node.heard(Post)
+        assert [len(post.payloads) for post in posts] == [1, 1, 1, 1, 1, 1]
+        for post in posts:
+            encode_message(post)
 
     on_stage(play)
 

@@ -301,6 +301,42 @@ def test_the_window_is_bounded() -> None:
     on_stage(play)
 
 
+@given(
+    st.sampled_from(["block", "drop-oldest"]),
+    st.integers(1, 9),
+    st.lists(st.tuples(st.sampled_from(["deliver", "confirm", "take", "turn"]), st.integers(1, 4))),
+)
+def test_a_node_that_keeps_to_its_credit_is_never_refused_and_gets_all_of_it_back(
+    policy: str, size: int, steps: list[tuple[str, int]]
+) -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        subscription = mesh.subscribe("t", queue_size=size, policy=policy)
+        window = credit = node.heard(Watch)[0].credit
+        sent, numbers = 0, 0
+        confirmed: list[int] = []
+        for what, count in [*steps, ("turn", 1)]:
+            if what in {"deliver", "confirm"} and count <= credit:
+                numbers += what == "confirm"
+                number = numbers if what == "confirm" else 0
+                node.deliver(*range(sent, sent + count), first=sent, number=number)
+                sent, credit = sent + count, credit - count
+            elif what == "take":
+                for _ in range(min(count, subscription.waiting)):
+                    await anext(subscription)
+            await turn()
+            for taken in node.heard(Taken):
+                credit += taken.credit
+                confirmed += taken.deliveries
+            assert 0 <= credit <= window
+            # What may be sent, what waits here, and what is too little to be told of.
+            assert credit + subscription.waiting + (window + 1) // 2 + 1 >= window
+        assert confirmed == sorted(set(confirmed))
+        if policy == "block":
+            assert subscription.dropped == 0
+
+    on_stage(play)
+
+
 def test_what_makes_no_sense_is_refused_at_once() -> None:
     async def play(_node: StageNode, mesh: Mesh) -> None:
         async def hear(_event: Event) -> None: ...

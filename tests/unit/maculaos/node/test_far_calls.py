@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bare_node import HI, identity, told
 from letter_parts import WALL, letters_of, only_routed
+from maculaos.effects import Send
 from maculaos.node.relay import Arrived
 from maculaos.settings import LimitSettings
 from maculaos.wire.frames import FrameReader
-from maculaos.wire.messages import Message, RpcCall, RpcError, RpcResult, decode_message
+from maculaos.wire.messages import Message, RpcCall, RpcCredit, RpcError, RpcResult, decode_message
 from maculaos.wire.registry import RpcErrorCode
 from node_parts import cores_of, names, node_id, settings_of
 from simulation.hosts import LetterSealOf
@@ -131,3 +134,87 @@ def test_refusal_of_an_absurd_deadline_is_not_kept_for_ages() -> None:
     for tenths in range(100, 300):
         cores.calls.advance(tenths / 10)
     assert len(cores.paths.letters) == 0
+
+
+def asks_over_link(cores: Cores) -> RpcCall:
+    """Client 2 calls sub, which m0 answers over link 1; the call as it is sent."""
+    cores.calls.offers.peers.add(1, ("sub",))
+    effects = cores.calls.call(2, RpcCall(7, "sub", 9000, b"", HI), 10.0)
+    (effect,) = effects
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, RpcCall)
+    return effect.message
+
+
+def cut(cores: Cores, now: float, *, is_lost: bool) -> list[Effect]:
+    """Link 1 to m0 goes away."""
+    link = cores.links.get(1)
+    assert link is not None
+    cores.links.remove(link)
+    return cores.calls.link_down(1, now, None if is_lost else node_id("m0"))
+
+
+def letter_from(name: str, message: Message, now: float) -> tuple[Routed, Message]:
+    """A letter of that member to ``me``."""
+    writer = letters_of(name, "m1")
+    return only_routed(writer.send(node_id("me"), message, now, now + 60.0)), message
+
+
+def hear(cores: Cores, letter: tuple[Routed, Message], now: float) -> list[Effect]:
+    """That letter comes in over the link to m1."""
+    over = cores.links.get(2)
+    assert over is not None
+    routed, message = letter
+    return cores.calls.read(Arrived(node_id("m0"), message, over, routed), now)
+
+
+def test_call_goes_on_over_a_path_when_its_link_is_not_needed_any_more() -> None:
+    cores = provider_of()
+    call = asks_over_link(cores)
+    assert cut(cores, 10.5, is_lost=False) == []
+    answered = hear(cores, letter_from("m0", RpcResult(call.call, HI), 11.0), 11.0)
+    assert told(answered) == [(2, RpcResult(7, HI))]
+
+
+def test_call_ends_when_its_link_is_lost() -> None:
+    cores = provider_of()
+    asks_over_link(cores)
+    ((client, error),) = told(cut(cores, 10.5, is_lost=True))
+    assert client == 2
+    assert isinstance(error, RpcError)
+    assert error.code == RpcErrorCode.PROVIDER_LOST
+
+
+def test_call_whose_link_went_away_is_asked_after_once() -> None:
+    cores = provider_of()
+    call = asks_over_link(cores)
+    cut(cores, 10.5, is_lost=False)
+    assert cores.calls.next_deadline() == 11.5
+    asked = only_routed(cores.calls.advance(11.5))
+    assert held_by(asked) == RpcCredit(call.call, 0)
+    lost = RpcError(call.call, RpcErrorCode.PROVIDER_LOST, "lost")
+    ((_, error),) = told(hear(cores, letter_from("m0", lost, 12.0), 12.0))
+    assert error == RpcError(7, RpcErrorCode.PROVIDER_LOST, "lost")
+
+
+def test_who_is_asked_after_a_call_that_it_does_not_have_says_so() -> None:
+    cores = provider_of()
+    refused = only_routed(hear(cores, letter_from("m0", RpcCredit(5, 0), 10.0), 10.0))
+    error = held_by(refused)
+    assert isinstance(error, RpcError)
+    assert (error.call, error.code) == (5, RpcErrorCode.PROVIDER_LOST)
+
+
+@pytest.mark.parametrize("knows_already", [True, False])
+def test_who_is_asked_after_a_call_that_it_has_says_nothing(knows_already: bool) -> None:
+    cores = provider_of()
+    link = cores.links.get(1)
+    assert link is not None
+    ((_, handed),) = told(cores.calls.receive(link, called(5, 60_000), 10.0))
+    assert isinstance(handed, RpcCall)
+    if knows_already:
+        cut(cores, 10.5, is_lost=False)
+    assert hear(cores, letter_from("m0", RpcCredit(5, 0), 11.0), 11.0) == []
+    if knows_already:
+        effects = cores.calls.answer(2 << 1 | 1, RpcResult(handed.call, HI), 12.0)
+        assert held_by(only_routed(effects)) == RpcResult(5, HI)

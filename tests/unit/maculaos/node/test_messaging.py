@@ -280,6 +280,15 @@ def test_a_run_that_others_bring_is_taken_once_and_goes_on_to_the_rest() -> None
     assert sent(node.receive(1, run_of("d", 6, targets=C[:8], hops=1), 0.0), Events) == []
 
 
+def test_a_run_never_goes_back_over_the_link_that_it_came_over() -> None:
+    node = watching("b", "c")
+    known = Rumour(D, "d", ("127.0.0.1:4999",), 0, 0)
+    node.receive(1, Heartbeat((known,)), 0.0)
+    for came_over, other in ((1, 2), (2, 1)):
+        effects = node.receive(came_over, run_of("e", targets=D[:8], hops=5), 0.0)
+        assert [link for link, _ in sent(effects, Events)] == [other]
+
+
 def test_priority_chooses_the_stream() -> None:
     node = linked_node("b")
     wanting(node, 1, "b", Wish("news"))
@@ -313,13 +322,15 @@ def test_an_acknowledged_run_is_confirmed_when_every_client_has_taken_it() -> No
     node.receive_from_client(2, Watch(0, 4, "**", LOTS), 0.0)
     run = run_of(acknowledge=True, life=3)
     one, two = sorted(deliveries(node.receive(1, run, 0.0)), key=lambda told: told[0])
-    assert node.receive(1, run, 0.0) == []
+    again = node.receive(1, run, 0.0)
+    assert deliveries(again) == []
+    assert sent(again, Receipt) == [(1, Receipt((5,), is_under_way=True, through=4))]
     assert sent(node.receive_from_client(1, Taken(1, 1, (one[1].number,)), 0.0), Receipt) == []
     # Nobody confirms what another client holds.
     assert node.receive_from_client(1, Taken(1, 1, (two[1].number,)), 0.0) == []
     done = node.receive_from_client(2, Taken(4, 1, (two[1].number,)), 0.0)
-    assert sent(done, Receipt) == [(1, Receipt((5,)))]
-    assert sent(node.receive(1, run, 0.0), Receipt) == [(1, Receipt((5,)))]
+    assert sent(done, Receipt) == [(1, Receipt((5,), through=5))]
+    assert sent(node.receive(1, run, 0.0), Receipt) == [(1, Receipt((5,), through=5))]
 
 
 def test_a_full_queue_refuses_an_acknowledged_run() -> None:
@@ -327,10 +338,11 @@ def test_a_full_queue_refuses_an_acknowledged_run() -> None:
     node.receive_from_client(1, Watch(0, 1, "news.x", 0, queue=1), 0.0)
     node.receive(1, run_of(acknowledge=True, life=3), 0.0)
     second = run_of(sequence=6, acknowledge=True, life=3, after=5)
-    refused = Receipt((6,), RpcErrorCode.OVERLOADED)
+    refused = Receipt((6,), RpcErrorCode.OVERLOADED, through=4)
     assert sent(node.receive(1, second, 0.0), Receipt) == [(1, refused)]
     third = run_of(sequence=7, acknowledge=True, life=3, after=6)
-    assert node.receive(1, third, 0.0) == []
+    missed = Receipt((), through=4)
+    assert sent(node.receive(1, third, 0.0), Receipt) == [(1, missed)]
     node.receive_from_client(1, Taken(1, 10), 0.0)
     assert len(deliveries(node.receive(1, second, 0.0))) == 1
 
@@ -338,7 +350,7 @@ def test_a_full_queue_refuses_an_acknowledged_run() -> None:
 def test_a_run_without_subscribers_is_confirmed_at_once() -> None:
     node = linked_node("b")
     run = run_of(acknowledge=True, life=3)
-    assert sent(node.receive(1, run, 0.0), Receipt) == [(1, Receipt((5,)))]
+    assert sent(node.receive(1, run, 0.0), Receipt) == [(1, Receipt((5,), through=5))]
     shared = run_of(sequence=6, acknowledge=True, life=3, group="g")
     nobody = Receipt((6,), RpcErrorCode.NO_PROVIDER, group="g")
     assert sent(node.receive(1, shared, 0.0), Receipt) == [(1, nobody)]
@@ -353,7 +365,7 @@ def test_what_a_lost_client_held_goes_to_another_of_its_group() -> None:
     ((other, delivery),) = deliveries(node.client_down(holder, 1.0))
     assert {holder, other} == {2, 3}
     done = node.receive_from_client(other, Taken(1, 1, (delivery.number,)), 1.0)
-    assert sent(done, Receipt) == [(1, Receipt((5,), group="g"))]
+    assert sent(done, Receipt) == [(1, Receipt((5,), group="g", through=5))]
 
 
 def test_a_shared_run_is_dealt_out_here_and_elsewhere() -> None:

@@ -15,7 +15,7 @@ from maculaos.rpc.parties import Party, of_client
 from maculaos.rpc.pending import PendingCall
 from maculaos.swim.rumour import Health
 from maculaos.wire.messages import RpcCall
-from node_parts import cores_of, found_by, members_of, names, node_id, rumour
+from node_parts import cores_of, found_by, members_of, names, node_id, record_by, rumour
 
 ONE, TWO = of_client(1), of_client(2)
 
@@ -125,6 +125,28 @@ def test_provider_that_denies_it_is_not_called_again() -> None:
     seeking.deny(path, "add")
     assert seeking.choose("add") is None
     assert seeking.kept == 0
+
+
+def test_what_was_denied_is_not_kept_again_but_what_is_said_anew_is() -> None:
+    cores = cores_of()
+    seeking = Seeking(cores.directory, cores.paths, 10)
+    path = cores.paths.number_of(node_id("m1"))
+    for number, sequence in enumerate((1, 1, 2), start=1):
+        waits(seeking)
+        record = record_by("m1", method_key("add"), sequence=sequence)
+        result = ValueFound(number, record.key, (record,), hops=1, asked=1, is_complete=True)
+        seeking.found(result, members_of("m1"), 0.0)
+        assert seeking.choose("add") == (None if number == 2 else path)
+        seeking.deny(path, "add")
+
+
+def test_what_is_remembered_of_denials_is_bounded() -> None:
+    seeking = seeking_of(limit=5)
+    for number in range(1, 50):
+        waits(seeking, method=f"m{number}")
+        found(seeking, number, f"m{number}", "m1")
+        seeking.deny(-1, f"m{number}")
+    assert len(seeking._denied) <= 5
 
 
 def test_member_that_is_gone_is_called_for_nothing() -> None:

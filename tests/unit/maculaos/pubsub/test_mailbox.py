@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from maculaos.identity import NodeId
 from maculaos.pubsub.mailbox import Mailbox, Overflow, Run, Taking
 from maculaos.wire.registry import MESSAGE_STREAMS, Policy
 
@@ -20,7 +21,7 @@ def run(first: int, count: int = 1, priority: int = 2, **more: object) -> Run:
 
 
 def acknowledged(first: int, count: int = 1) -> Run:
-    return run(first, count, taking=Taking(b"p", first, ""))
+    return run(first, count, taking=Taking((NodeId(b"p"), "", 2), first))
 
 
 def numbers(runs: list[Run]) -> list[int]:

@@ -104,6 +104,14 @@ def test_more_nodes_than_the_limit_push_out_who_is_not_there() -> None:
     assert realm.version_of(BOB) is NEVER
 
 
+def test_wishes_of_who_is_not_there_give_way_to_others() -> None:
+    realm = interest(limit=5, share=5)
+    five = tuple((f"t{number}", "") for number in range(5))
+    assert tell(realm, ANN, Change(1, 1, five), is_there=False) is Outcome.NEW
+    assert tell(realm, BOB, Change(1, 1, five[:1])) is Outcome.NEW
+    assert len(realm) == 1
+
+
 def test_what_is_no_pattern_changes_nothing() -> None:
     realm = interest()
     with pytest.raises(InvalidTopic):

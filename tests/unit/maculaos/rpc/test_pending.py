@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from maculaos.rpc.desks import Desk
 from maculaos.rpc.parties import of_client, of_link
 from maculaos.rpc.pending import KEPT_BYTES, PendingCall, PendingCalls
+from maculaos.rpc.streams import Stream
 
 CALLER, PROVIDER = of_client(1), of_link(1)
 _numbers = count(1)
@@ -153,3 +154,28 @@ def test_number_that_its_origin_uses_already_is_one_too_many() -> None:
     assert not calls.open(twin, PROVIDER)
     calls.close(call)
     assert calls.open(twin, PROVIDER)
+
+
+def test_calls_that_move_are_found_closed_and_counted_at_their_new_party() -> None:
+    calls, link, path = PendingCalls[str](limit=10), of_link(1), of_link(-1)
+    asked = call_by(link)
+    assert calls.open(asked, CALLER)
+    owed = opened(calls)
+    assert calls.move(link, path) == [owed]
+    assert calls.find(path, asked.origin_call) is asked
+    assert calls.find(link, asked.origin_call) is None
+    assert calls.get(owed.number, path) is owed
+    assert (calls.waiting_for(link), calls.waiting_for(path)) == (0, 1)
+    assert calls.drop(link) == ([], [])
+    calls.close(asked)
+    calls.close(owed)
+    assert (calls._of_origin, calls._of_provider) == ({}, {})
+
+
+def test_streams_do_not_move() -> None:
+    calls = PendingCalls[str](limit=10)
+    stream = call_by()
+    stream.stream = Stream(5)
+    assert calls.open(stream, PROVIDER)
+    assert calls.move(PROVIDER, of_link(-1)) == []
+    assert calls.drop(PROVIDER) == ([], [stream])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maculaos.settings import SwimSettings
 from maculaos.swim.membership import Membership
@@ -18,6 +21,9 @@ from maculaos.swim.requests import (
 )
 from maculaos.swim.rumour import Health
 from unit.maculaos.swim.swarm import rumour_of
+
+if TYPE_CHECKING:
+    from maculaos.identity import NodeId
 
 SETTINGS = SwimSettings()
 IDS = [rumour_of(number).node_id for number in range(30)]
@@ -176,3 +182,39 @@ def test_an_answer_goes_the_way_of_its_question(is_urgent: bool) -> None:
     one = linked(1)
     answers = one.hear_ping(IDS[1], 7, (), 0.0, is_urgent=is_urgent)
     assert [each.is_urgent for each in answers if isinstance(each, SendPong)] == [is_urgent]
+
+
+def probed(one: Membership, count: int, deaf_to: int = -1) -> list[NodeId]:
+    """Whom it asks first so often; each answers at once, but for one."""
+    asked: list[NodeId] = []
+    while len(asked) < count:
+        now = one.next_deadline()
+        for each in one.advance(now):
+            if isinstance(each, SendPing) and not each.is_urgent:
+                asked.append(each.to)
+                if each.to != IDS[deaf_to]:
+                    one.hear_pong(each.to, each.sequence, (), now)
+    return asked
+
+
+@given(st.integers(1, 9))
+def test_each_linked_member_is_asked_once_in_a_round(count: int) -> None:
+    one = linked(*range(1, count + 1))
+    for _ in range(3):
+        assert sorted(probed(one, count)) == sorted(IDS[1 : count + 1])
+
+
+def test_whoever_was_not_heard_for_longest_is_asked_first() -> None:
+    one = linked(1, 2, 3)
+    probed(one, 3)
+    heard, last = one.next_deadline(), IDS[3]
+    for peer in (IDS[1], IDS[2]):
+        one.hear_ping(peer, 1, (), heard)
+    assert probed(one, 1) == [last]
+
+
+def test_suspects_and_the_silent_are_not_asked_for_help() -> None:
+    one = linked(*range(1, 5))
+    one.hear((rumour_of(1)._replace(health=Health.SUSPECT),), 0.0, IDS[4])
+    _, asked = until_asked(one)
+    assert IDS[1] not in {each.to for each in asked}
