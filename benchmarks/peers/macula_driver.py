@@ -9,7 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from maculaos.client import Event, Mesh, connect
+from maculaos.client import Event, Mesh, Value, connect
 from peers.roles import CLOCK, Payloads, Peer, Take, main
 
 if TYPE_CHECKING:
@@ -63,16 +63,18 @@ class MaculaPeer(Peer):
 
     async def publish_acknowledged(self, payloads: Payloads, until_s: float) -> int:
         """See ``Peer``: confirmed by every subscriber's program."""
-        publish, topics, count = self._mesh.publish, self._topics(), 0
+        publish, topics, count = self._mesh.publish_many, self._topics(), 0
+        values: list[Value] = [*payloads]
 
         async def on_and_on() -> None:
             nonlocal count
             while CLOCK() < until_s:
-                payload = payloads[count % len(payloads)]
-                await publish(topics[count % len(topics)], payload, acknowledge=True)
-                count += 1
+                topic = topics[count // len(values) % len(topics)]
+                await publish(topic, values, acknowledge=True)
+                count += len(values)
 
-        await asyncio.gather(*(on_and_on() for _ in range(self.task.in_flight)))
+        together = max(1, self.task.in_flight // len(values))
+        await asyncio.gather(*(on_and_on() for _ in range(together)))
         return count
 
     async def serve(self) -> None:

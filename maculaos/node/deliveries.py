@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from maculaos.node.counters import Counters
-    from maculaos.pubsub.realm_interest import Wish
     from maculaos.settings import LimitSettings
 
 MAX_QUEUE: Final = 1_000_000
@@ -45,11 +44,6 @@ class Subscription:
         self.pattern = check_pattern(watch.pattern)
         self.group = check_group(watch.group)
         self.mailbox = Mailbox(credit, queue, Overflow(watch.policy), limit_bytes)
-
-    @property
-    def wish(self) -> Wish:
-        """What the node wants for it."""
-        return self.pattern, self.group
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +81,8 @@ class Deliveries:
         self._last_number = 0
         # Acknowledged runs that nobody here waits for any more; whoever asks takes them away.
         self.finished: list[Taking] = []
-        # What subscriptions that ended wanted; the same.
-        self.gone: list[Wish] = []
+        # The patterns and groups of subscriptions that ended; the same.
+        self.gone: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         return self._size
@@ -142,7 +136,7 @@ class Deliveries:
             if not held:
                 del self._of_client[subscription.client]
             self._tree.remove(subscription.pattern, subscription)
-            self.gone.append(subscription.wish)
+            self.gone.append((subscription.pattern, subscription.group))
         self._size -= len(removed)
         self._audiences.clear()
         effects: list[Effect] = []

@@ -17,6 +17,7 @@ from maculaos.kademlia.rates import Allowance
 from maculaos.node.entries import node_id_from_wire
 from maculaos.pubsub.patterns import literal_prefix
 from maculaos.pubsub.realm_interest import (
+    MAX_WEIGHT,
     Change,
     Outcome,
     RealmInterest,
@@ -73,7 +74,7 @@ class InterestOfRealm:
         self._node_limit = limits.members
         self.realm = RealmInterest(2 * self._limit, self._limit, self._node_limit)
         # How many subscriptions there are for each wish, and for each name in the table.
-        self._own: dict[Wish, int] = {}
+        self._own: dict[tuple[str, str], int] = {}
         self._own_bytes = 0
         self._named: dict[str, int] = {}
         # What was not said yet.
@@ -92,35 +93,29 @@ class InterestOfRealm:
         if not self._number:
             self._life = max(1, life)
 
-    def want(self, wish: Wish) -> None:
+    def want(self, pattern: str, group: str) -> None:
         """One more subscription wants that; raises ``TooManySubscriptions``."""
-        count = self._own.get(wish, 0)
-        size = _size(wish)
-        if not count and self._own_bytes + size > _MAX_BYTES:
-            raise TooManySubscriptions("the patterns of this node are more than a frame takes")
-        self._own[wish] = count + 1
-        if count:
-            return
-        self._own_bytes += size
-        if wish in self._removed:
-            del self._removed[wish]
-        else:
-            self._added[wish] = None
-        self._name(wish[0], 1)
+        key = (pattern, group)
+        count = self._own.get(key, 0)
+        if not count:
+            size = _size(key)
+            if self._own_bytes + size > _MAX_BYTES:
+                raise TooManySubscriptions("the patterns of this node are more than a frame takes")
+            self._own_bytes += size
+            self._name(pattern, 1)
+        self._own[key] = count + 1
+        self._weigh(key, count, count + 1)
 
-    def unwant(self, wish: Wish) -> None:
+    def unwant(self, pattern: str, group: str) -> None:
         """One subscription wants that no more."""
-        count = self._own[wish] - 1
-        if count:
-            self._own[wish] = count
-            return
-        del self._own[wish]
-        self._own_bytes -= _size(wish)
-        if wish in self._added:
-            del self._added[wish]
-        else:
-            self._removed[wish] = None
-        self._name(wish[0], -1)
+        key = (pattern, group)
+        count = self._own[key] - 1
+        self._own[key] = count
+        self._weigh(key, count + 1, count)
+        if not count:
+            del self._own[key]
+            self._own_bytes -= _size(key)
+            self._name(pattern, -1)
 
     def is_due(self, now: float) -> bool:
         """Whether ``say`` has something to do."""
@@ -184,6 +179,16 @@ class InterestOfRealm:
         wishes = self.realm.appear(after.node_id)
         return [(after.node_id, wishes)] if wishes else []
 
+    def _weigh(self, key: tuple[str, str], before: int, after: int) -> None:
+        """So many subscriptions want that instead of so many; what is to be said of it."""
+        was, is_ = ((*key, _weight(key, count)) for count in (before, after))
+        if was == is_:
+            return
+        if was[2]:
+            _move(was, self._added, self._removed)
+        if is_[2]:
+            _move(is_, self._removed, self._added)
+
     def _change(self) -> wire.Interest:
         """What changed since the last word; the next word of this node."""
         self._number += 1
@@ -193,7 +198,8 @@ class InterestOfRealm:
 
     def _whole(self) -> wire.Interest:
         """All that this node wants, as far as it was said."""
-        said = [wish for wish in self._own if wish not in self._added]
+        wishes = ((*key, _weight(key, count)) for key, count in self._own.items())
+        said = [wish for wish in wishes if wish not in self._added]
         said += self._removed
         return wire.Interest(self._me, self._life, self._number, _to_wire(said), is_whole=True)
 
@@ -212,8 +218,8 @@ class InterestOfRealm:
         change = Change(
             message.life,
             message.version,
-            tuple((each.pattern, each.group) for each in message.added),
-            tuple((each.pattern, each.group) for each in message.removed),
+            tuple((each.pattern, each.group, each.weight) for each in message.added),
+            tuple((each.pattern, each.group, each.weight) for each in message.removed),
             message.is_whole,
         )
         match self.realm.judge(node, change):
@@ -302,10 +308,23 @@ class InterestOfRealm:
 
 
 def _to_wire(wishes: Iterable[Wish]) -> tuple[wire.Wish, ...]:
-    return tuple(wire.Wish(pattern, group) for pattern, group in wishes)
+    return tuple(wire.Wish(pattern, group, weight) for pattern, group, weight in wishes)
 
 
-def _size(wish: Wish) -> int:
+def _move(wish: Wish, undone: dict[Wish, None], to_say: dict[Wish, None]) -> None:
+    """Say that, or do not say the contrary."""
+    if wish in undone:
+        del undone[wish]
+    else:
+        to_say[wish] = None
+
+
+def _weight(key: tuple[str, str], count: int) -> int:
+    """How much that many subscriptions of a pattern and group weigh; 0 is not wanted."""
+    return min(count, MAX_WEIGHT if key[1] else 1)
+
+
+def _size(key: tuple[str, str]) -> int:
     """About the bytes of a wish in a frame."""
-    pattern, group = wish
-    return len(pattern.encode()) + len(group.encode()) + 8
+    pattern, group = key
+    return len(pattern.encode()) + len(group.encode()) + 10

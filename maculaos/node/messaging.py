@@ -133,7 +133,7 @@ class Messaging:
         try:
             subscription = self.deliveries.add(client, watch)
             try:
-                self.interest.want(subscription.wish)
+                self.interest.want(subscription.pattern, subscription.group)
             except TooManySubscriptions:
                 self.deliveries.remove([subscription], now)
                 self.deliveries.gone.clear()
@@ -338,8 +338,8 @@ class Messaging:
                     effects += self.receipts.tell(publisher, receipt)
         if self.deliveries.gone:
             gone, self.deliveries.gone = self.deliveries.gone, []
-            for wish in gone:
-                self.interest.unwant(wish)
+            for pattern, group in gone:
+                self.interest.unwant(pattern, group)
             self.plans.clear()
             self.retention.unwanted()
         if self.interest.is_due(now):

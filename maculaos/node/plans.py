@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from maculaos.identity import NodeId
+from maculaos.pubsub.realm_interest import MAX_WEIGHT
 from maculaos.pubsub.topics import check_topic
 from maculaos.pubsub.tree import TopicMemo
 from maculaos.wire.values import encode_value
@@ -70,14 +71,14 @@ class Plans:
         check_topic(topic)
         plain: dict[NodeId, None] = {}
         groups: dict[str, list[NodeId]] = {}
-        for node, group in self._realm.match(topic):
+        for node, group, weight in self._realm.match(topic):
             if group:
-                groups.setdefault(group, []).append(node)
+                groups.setdefault(group, []).extend([node] * weight)
             else:
                 plain[node] = None
         audience = self._deliveries.audience(topic)
-        for group in audience.groups:
-            groups.setdefault(group, []).append(self._me)
+        for group, members in audience.groups.items():
+            groups.setdefault(group, []).extend([self._me] * min(len(members), MAX_WEIGHT))
         linked, far = self.multicast.split(plain)
         targets = len(plain) + bool(audience.plain) + len(groups)
         return Plan(

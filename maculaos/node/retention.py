@@ -57,7 +57,7 @@ class Retention:
     def for_wishes(self, wishes: Iterable[Wish], now: float) -> list[Kept]:
         """What a node is sent that wants these; shared subscriptions get nothing old."""
         found: dict[str, Kept] = {}
-        for pattern, group in wishes:
+        for pattern, group, _ in wishes:
             if not group and len(self.own):
                 found.update((each.topic, each) for each in self.own.matching(pattern, now))
         return list(found.values())

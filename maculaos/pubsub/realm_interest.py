@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from maculaos.errors import MaculaError
 from maculaos.pubsub.patterns import check_group, check_pattern
+from maculaos.pubsub.topics import InvalidTopic
 from maculaos.pubsub.tree import PatternTree
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from maculaos.identity import NodeId
 
-# A pattern, and the group that shares what it gets; the empty name is no group.
-Wish: TypeAlias = tuple[str, str]
+# A pattern, the group that shares what it gets (the empty name is no group), and how many members
+# of it there are: so often it is that node's turn.
+Wish: TypeAlias = tuple[str, str, int]
+MAX_WEIGHT: Final = 64
 
 _NONE: Final[tuple[Wish, ...]] = ()
 
@@ -86,14 +89,14 @@ class RealmInterest:
         self._node_limit = node_limit
         self._known: dict[NodeId, _Known] = {}
         # Of the nodes that are there.
-        self._tree: PatternTree[tuple[NodeId, str]] = PatternTree()
+        self._tree: PatternTree[tuple[NodeId, str, int]] = PatternTree()
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def match(self, topic: str) -> list[tuple[NodeId, str]]:
-        """The nodes that want ``topic``, each with its group; some more than once."""
+    def match(self, topic: str) -> list[tuple[NodeId, str, int]]:
+        """The nodes that want ``topic``, with group and weight; some more than once."""
         return self._tree.match(topic)
 
     def version_of(self, node: NodeId) -> Version:
@@ -133,25 +136,29 @@ class RealmInterest:
 
         Raises ``InvalidTopic`` for a pattern or group that nobody can want, and changes nothing.
         """
-        for pattern, group in change.added:
+        for pattern, group, weight in change.added:
             check_pattern(pattern)
             check_group(group)
-        before = dict.fromkeys(self.wishes_of(node))
+            if not 0 < weight <= MAX_WEIGHT:
+                raise InvalidTopic(f"a wish of weight {weight}")
         known = self._known.get(node)
         if known is None:
             known = self._known[node] = _Known(NEVER)
+        back = self.appear(node) if is_there else ()
+        if not is_there:
+            self.vanish(node)
+        removed: Iterable[Wish] = change.removed
         if change.is_whole or known.version.life != change.life:
-            after = dict.fromkeys(change.added)
-        else:
-            after = {**before, **dict.fromkeys(change.added)}
-            for wish in change.removed:
-                after.pop(wish, None)
-        was_there, known.is_there = known.is_there, is_there
+            kept = frozenset(change.added)
+            removed = [wish for wish in known.wishes if wish not in kept]
         known.version = Version(change.life, change.number)
-        known.wishes = after
-        self._size += len(after) - len(before)
-        self._replant(node, before if was_there else {}, after if is_there else {})
-        return tuple(wish for wish in after if wish not in before or not was_there)
+        self._drop(node, known, removed)
+        fresh = [wish for wish in dict.fromkeys(change.added) if wish not in known.wishes]
+        known.wishes.update(dict.fromkeys(fresh))
+        self._size += len(fresh)
+        if known.is_there:
+            self._plant(node, fresh)
+        return (*(wish for wish in back if wish in known.wishes), *fresh)
 
     def appear(self, node: NodeId) -> tuple[Wish, ...]:
         """That node is there; what it wants, if it was not there before."""
@@ -159,7 +166,7 @@ class RealmInterest:
         if known is None or known.is_there:
             return _NONE
         known.is_there = True
-        self._replant(node, {}, known.wishes)
+        self._plant(node, known.wishes)
         return tuple(known.wishes)
 
     def vanish(self, node: NodeId) -> None:
@@ -167,7 +174,7 @@ class RealmInterest:
         known = self._known.get(node)
         if known is not None and known.is_there:
             known.is_there = False
-            self._replant(node, known.wishes, {})
+            self._uproot(node, known.wishes)
 
     def forget(self, node: NodeId) -> None:
         """Nobody remembers that node any more."""
@@ -188,15 +195,20 @@ class RealmInterest:
                 wanted.append(node)
         return wanted
 
-    def _replant(self, node: NodeId, before: Iterable[Wish], after: Iterable[Wish]) -> None:
-        """Bring the tree from what one node wanted to what it wants."""
-        was, is_ = dict.fromkeys(before), dict.fromkeys(after)
-        for pattern, group in was:
-            if (pattern, group) not in is_:
-                self._tree.remove(pattern, (node, group))
-        for pattern, group in is_:
-            if (pattern, group) not in was:
-                self._tree.add(pattern, (node, group))
+    def _drop(self, node: NodeId, known: _Known, removed: Iterable[Wish]) -> None:
+        """A node wants these no more."""
+        gone = [wish for wish in removed if known.wishes.pop(wish, self) is None]
+        self._size -= len(gone)
+        if known.is_there:
+            self._uproot(node, gone)
+
+    def _plant(self, node: NodeId, wishes: Iterable[Wish]) -> None:
+        for pattern, group, weight in wishes:
+            self._tree.add(pattern, (node, group, weight))
+
+    def _uproot(self, node: NodeId, wishes: Iterable[Wish]) -> None:
+        for pattern, group, weight in wishes:
+            self._tree.remove(pattern, (node, group, weight))
 
     def _is_full(self, node: NodeId, growth: int) -> bool:
         is_stranger = node not in self._known and len(self._known) >= self._node_limit

@@ -149,6 +149,8 @@ class Wish(Struct, frozen=True, array_like=True):
 
     pattern: str
     group: str = ""
+    # How many subscriptions share there: so often it is the node's turn.
+    weight: int = 1
 
 
 class Interest(Struct, frozen=True, array_like=True):

@@ -237,6 +237,7 @@ def test_a_node_that_hears_what_it_never_said_begins_another_life() -> None:
         Interest(b"short", 1, 1, ()),
         Interest(B, 1, 1, (Wish("a*b"),)),
         Interest(B, 1, 1, (Wish("a", "x" * 65),)),
+        Interest(B, 1, 1, (Wish("a", "g", 0),)),
         InterestDigest((InterestState(b"", 1, 1),)),
         InterestWanted((b"x",)),
     ],
@@ -373,15 +374,36 @@ def test_a_shared_run_is_dealt_out_here_and_elsewhere() -> None:
     for client in (2, 3):
         node.client_up(client, 0.0)
         node.receive_from_client(client, Watch(0, 1, "jobs", LOTS, "g"), 0.0)
-    wanting(node, 1, "b", Wish("jobs", "g"))
+    wanting(node, 1, "b", Wish("jobs", "g", 2))
     payloads = tuple(encode_value(number) for number in range(8))
     effects = node.receive_from_client(1, Post(1, "jobs", payloads), 0.0)
-    ((_, away),) = sent(effects, Events)
-    assert isinstance(away, Events)
-    parts = [away.payloads, *(each.payloads for _, each in deliveries(effects))]
-    assert sorted(bytes(each) for part in parts for each in part) == sorted(map(bytes, payloads))
-    assert [len(part) for part in parts] == [4, 2, 2]
+    away = [each.payloads for _, each in sent(effects, Events) if isinstance(each, Events)]
+    here = [each.payloads for _, each in deliveries(effects)]
+    dealt = [bytes(payload) for part in (*away, *here) for payload in part]
+    assert sorted(dealt) == sorted(map(bytes, payloads))
+    assert [sum(map(len, parts)) for parts in (away, here)] == [4, 4]
+    got = Counter(client for client, each in deliveries(effects) for _ in each.payloads)
+    assert got == {2: 2, 3: 2}
     assert answers(effects) == [[1, 0]]
+
+
+def test_a_node_tells_how_many_share_there() -> None:
+    node = linked_node("b")
+    said = []
+    for number in range(4):
+        effects = node.receive_from_client(1, Watch(0, number, "jobs", 1, "g"), float(number))
+        said += [message for _, message in sent(effects, Interest)]
+    said += [message for _, message in sent(node.receive_from_client(1, Unwatch(2), 9.0), Interest)]
+    one, two, three, four = (Wish("jobs", "g", weight) for weight in (1, 2, 3, 4))
+    assert said == [
+        Interest(A, 1, 1, (one,)),
+        Interest(A, 1, 2, (two,), (one,)),
+        Interest(A, 1, 3, (three,), (two,)),
+        Interest(A, 1, 4, (four,), (three,)),
+        Interest(A, 1, 5, (three,), (four,)),
+    ]
+    asked = node.receive(1, InterestWanted((A,)), 9.0)
+    assert sent(asked, Interest) == [(1, Interest(A, 1, 5, (three,), is_whole=True))]
 
 
 def test_too_much_that_is_not_confirmed_is_refused() -> None:

@@ -14,7 +14,9 @@ from maculaos.pubsub.realm_interest import NEVER, Change, Outcome, RealmInterest
 from maculaos.pubsub.topics import InvalidTopic
 
 ANN, BOB = (NodeId(bytes([number]) * 32) for number in (1, 2))
-WISHES = st.sampled_from([("a", ""), ("a.*", ""), ("a.**", "g"), ("b", ""), ("b", "g")])
+WISHES = st.sampled_from(
+    [("a", "", 1), ("a.*", "", 1), ("a.**", "g", 2), ("b", "", 1), ("b", "g", 1), ("b", "g", 3)]
+)
 
 
 def interest(limit: int = 100, share: int = 50, nodes: int = 10) -> RealmInterest:
@@ -58,25 +60,27 @@ def test_any_order_with_asking_for_the_whole_leads_to_what_was_said_last(
     assert realm.version_of(ANN) == Version(1, len(changes))
     assert len(realm) == len(states[-1])
     for topic in ("a", "b", "a.x", "a.x.y"):
-        expected = [(ANN, group) for pattern, group in states[-1] if matches(pattern, topic)]
+        expected = [
+            (ANN, group, weight) for pattern, group, weight in states[-1] if matches(pattern, topic)
+        ]
         assert sorted(realm.match(topic)) == sorted(expected)
 
 
 def test_a_later_life_replaces_what_an_earlier_one_wanted() -> None:
     realm = interest()
-    tell(realm, ANN, Change(1, 1, (("old", ""),)))
-    assert tell(realm, ANN, Change(2, 1, (("new", ""),))) is Outcome.NEW
-    assert list(realm.wishes_of(ANN)) == [("new", "")]
-    assert tell(realm, ANN, Change(1, 9, (("old", ""),))) is Outcome.OLD
+    tell(realm, ANN, Change(1, 1, (("old", "", 1),)))
+    assert tell(realm, ANN, Change(2, 1, (("new", "", 1),))) is Outcome.NEW
+    assert list(realm.wishes_of(ANN)) == [("new", "", 1)]
+    assert tell(realm, ANN, Change(1, 9, (("old", "", 1),))) is Outcome.OLD
 
 
 def test_who_is_not_there_gets_nothing_and_comes_back_with_all() -> None:
     realm = interest()
-    tell(realm, ANN, Change(1, 1, (("a", ""),)), is_there=False)
+    tell(realm, ANN, Change(1, 1, (("a", "", 1),)), is_there=False)
     assert realm.match("a") == []
-    assert realm.appear(ANN) == (("a", ""),)
+    assert realm.appear(ANN) == (("a", "", 1),)
     assert realm.appear(ANN) == ()
-    assert realm.match("a") == [(ANN, "")]
+    assert realm.match("a") == [(ANN, "", 1)]
     realm.vanish(ANN)
     assert realm.match("a") == []
     assert len(realm) == 1
@@ -87,7 +91,7 @@ def test_who_is_not_there_gets_nothing_and_comes_back_with_all() -> None:
 
 def test_nobody_wants_more_than_a_share_nor_all_more_than_the_limit() -> None:
     realm = interest(limit=5, share=3)
-    four = tuple((f"t{number}", "") for number in range(4))
+    four = tuple((f"t{number}", "", 1) for number in range(4))
     assert tell(realm, ANN, Change(1, 1, four)) is Outcome.REFUSED
     assert tell(realm, ANN, Change(1, 1, four[:3])) is Outcome.NEW
     assert tell(realm, BOB, Change(1, 1, four[:3])) is Outcome.REFUSED
@@ -99,29 +103,32 @@ def test_more_nodes_than_the_limit_push_out_who_is_not_there() -> None:
     realm = interest(nodes=2)
     for number in (1, 2):
         node = NodeId(bytes([number]) * 32)
-        tell(realm, node, Change(1, 1, (("a", ""),)), is_there=number == 1)
-    assert tell(realm, NodeId(bytes([3]) * 32), Change(1, 1, (("a", ""),))) is Outcome.NEW
+        tell(realm, node, Change(1, 1, (("a", "", 1),)), is_there=number == 1)
+    assert tell(realm, NodeId(bytes([3]) * 32), Change(1, 1, (("a", "", 1),))) is Outcome.NEW
     assert realm.version_of(BOB) is NEVER
 
 
 def test_wishes_of_who_is_not_there_give_way_to_others() -> None:
     realm = interest(limit=5, share=5)
-    five = tuple((f"t{number}", "") for number in range(5))
+    five = tuple((f"t{number}", "", 1) for number in range(5))
     assert tell(realm, ANN, Change(1, 1, five), is_there=False) is Outcome.NEW
     assert tell(realm, BOB, Change(1, 1, five[:1])) is Outcome.NEW
     assert len(realm) == 1
 
 
-def test_what_is_no_pattern_changes_nothing() -> None:
+@pytest.mark.parametrize(
+    "absurd", [("b*", "", 1), ("b", "x" * 65, 1), ("b", "g", 0), ("b", "g", 65)]
+)
+def test_what_nobody_can_want_changes_nothing(absurd: Wish) -> None:
     realm = interest()
     with pytest.raises(InvalidTopic):
-        realm.apply(ANN, Change(1, 1, (("a", ""), ("b*", ""))), is_there=True)
+        realm.apply(ANN, Change(1, 1, (("a", "", 1), absurd)), is_there=True)
     assert realm.match("a") == []
 
 
 def test_only_what_others_have_heard_more_of_is_missing() -> None:
     realm = interest()
-    tell(realm, ANN, Change(3, 1, (("a", ""),)))
+    tell(realm, ANN, Change(3, 1, (("a", "", 1),)))
     told = [
         (ANN, Version(3, 1)),
         (ANN, Version(3, 2)),
