@@ -270,7 +270,7 @@ class Daemon:
 
     def message_received(self, link: Link, message: Message) -> None:
         """See ``LinkObserver.message_received``."""
-        self._feed(lambda now: self._node.receive(link.number, message, now))
+        self._feed(self._node.receive, link.number, message)
 
     def link_down(self, link: Link, reason: str) -> None:
         """See ``LinkObserver.link_down``."""
@@ -295,27 +295,27 @@ class Daemon:
         """See ``ControlObserver.client_message``."""
         if isinstance(message, RpcCall) and message.method in _OWN_METHODS:
             self._answer(client, message)
+        elif isinstance(message, RpcCall) and message.method == "macula.stats":
+            self._feed(self._ask_stats, client, message)
         else:
-            self._feed(lambda now: self._ask_node(client, message, now))
+            self._feed(self._node.receive_from_client, client, message)
             self._pace.spoke(client)
 
-    def _ask_node(self, client: int, message: Message, now: float) -> list[Effect]:
+    def _ask_stats(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         effects = self._node.receive_from_client(client, message, now)
-        if isinstance(message, RpcCall) and message.method == "macula.stats":
-            return [self._with_shell_counters(effect) for effect in effects]
-        return effects
+        return [self._with_shell_counters(effect) for effect in effects]
 
     def client_down(self, client: int, reason: str) -> None:
         """See ``ControlObserver.client_down``."""
         self._log.note("client_down", Level.DEBUG, client=client, reason=reason)
         self._feed(lambda now: self._node.client_down(client, now))
 
-    def _feed(self, step: Callable[[float], list[Effect]]) -> None:
+    def _feed(self, step: Callable[..., list[Effect]], *said: object) -> None:
         """Let the node take one step, and carry out what it wants."""
         if self._failure is not None:
             return
         try:
-            self._carry_out(step(self._clock.monotonic()))
+            self._carry_out(step(*said, self._clock.monotonic()))
         except Exception as error:  # noqa: BLE001  # raised again by run(), once all is closed
             self._fail(error)
         if not self._looks_ahead:

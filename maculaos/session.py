@@ -68,6 +68,7 @@ _EXPECTED: Final[dict[State, type[Handshake | HandshakeAck]]] = {
     State.AWAITING_HANDSHAKE: Handshake,
     State.AWAITING_ACK: HandshakeAck,
 }
+_GREETINGS: Final = frozenset((Handshake, HandshakeAck))
 # What the session itself has something to say to.
 _RULED: Final = frozenset(
     map(int, (MessageType.HANDSHAKE, MessageType.HANDSHAKE_ACK, MessageType.CLOSE))
@@ -310,5 +311,5 @@ def _known_code(code: int) -> ErrorCode:
 
 def check_local_message(message: Message) -> None:
     """Raise ``LocalProtocolError`` for what only the session itself may say."""
-    if isinstance(message, Handshake | HandshakeAck):
+    if type(message) in _GREETINGS:
         raise LocalProtocolError(f"{type(message).__name__} is the session's own word")

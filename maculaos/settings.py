@@ -225,7 +225,9 @@ class LimitSettings:
     link_queue_bytes: Annotated[int, Ge(65_536), Le(1 << 30)] = 32 * 1024 * 1024
     clients: Annotated[int, Ge(1), Le(10_000)] = 64
     client_queue_bytes: Annotated[int, Ge(65_536), Le(1 << 30)] = 32 * 1024 * 1024
+    # Calls that wait; and as many acknowledged runs of events that are not confirmed.
     pending_calls: Annotated[int, Ge(1), Le(1_000_000)] = 10_000
+    # Of the clients of this node; all other nodes together may want twice as many patterns.
     subscriptions: Annotated[int, Ge(1), Le(1_000_000)] = 100_000
     members: Annotated[int, Ge(1), Le(1_000_000)] = 10_000
 

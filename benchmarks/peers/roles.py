@@ -29,7 +29,7 @@ Payloads: TypeAlias = "list[bytes]"
 WARM = [b"warm"]
 RUN_UP_S = 0.5
 # Payloads that differ, so that nobody saves work by compressing them.
-DIFFERENT = 500
+DIFFERENT = 100
 WARM_EVERY_S = 0.05
 PATIENCE_S = 60.0
 # Nothing more comes, if nothing came for so long.

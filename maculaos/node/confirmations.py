@@ -89,37 +89,29 @@ class Confirmations:
 
     def receipt(self, source: NodeId, receipt: Receipt, now: float) -> list[Effect]:
         """A target, or this node itself, says what became of runs."""
-        leg, code = (source, receipt.group, receipt.priority), receipt.code
+        leg, sequences = (source, receipt.group, receipt.priority), receipt.sequences
         if receipt.is_under_way:
-            orders = self._outstanding.under_way(leg, receipt.sequences[-1], now)
+            orders = self._outstanding.under_way(leg, sequences[-1] if sequences else 0, now)
             return self._carry(orders, now)
-        taken = () if code else receipt.sequences
-        complete, orders = self._outstanding.confirmed(leg, taken, now, receipt.through)
-        if not receipt.sequences:
-            orders = self._outstanding.missed(leg, now)
+        is_nobody = receipt.code == RpcErrorCode.NO_PROVIDER and not receipt.group
+        taken = sequences if is_nobody or not receipt.code else ()
+        complete, orders = self._outstanding.confirmed(
+            leg, taken, now, receipt.through, is_missed=not is_nobody
+        )
+        if not sequences:
+            orders = self._outstanding.missed(leg, now) or orders
         effects = [*self._answers(complete), *self._carry(orders, now)]
-        if not code:
-            return effects
-        for sequence in receipt.sequences:
-            if leg[1]:
-                effects += self._give_to_another(leg, sequence, code, now)
-            elif code == RpcErrorCode.OVERLOADED:
-                self._outstanding.refused(leg, sequence, now)
-            else:
-                detail = f"{self._name(leg[0])} did not hand it over in time"
-                effects += self._give_up(leg, sequence, detail, now)
-        return effects
+        return [*effects, *self._not_taken(leg, receipt, now)] if receipt.code else effects
 
     def member_gone(self, node: NodeId, now: float) -> list[Effect]:
         """A target is dead or has left."""
         effects: list[Effect] = []
-        for leg, sending in self._outstanding.pending_of(node):
-            if leg[1]:
-                nobody = RpcErrorCode.NO_PROVIDER
-                effects += self._give_to_another(leg, sending.sequence, nobody, now)
+        for (_, group, _), sending in self._outstanding.abandon(node):
+            others = [each for each in self._members_of(sending, group) if each != node]
+            if group:
+                effects += self._give_to_others(sending, group, others, now)
             else:
-                detail = f"{self._name(node)} is gone"
-                effects += self._give_up(leg, sending.sequence, detail, now)
+                effects += self._fail(sending.confirmation, f"{self._name(node)} is gone")
         return effects
 
     def retry(self, node: NodeId, now: float) -> list[Effect]:
@@ -130,11 +122,15 @@ class Confirmations:
         """Send again, and give up what is overdue."""
         late, orders = self._outstanding.advance(now)
         effects = self._carry(orders, now)
+        overdue: dict[Leg, list[int]] = {}
         for sending in late:
             names = ", ".join(self._name(node) for node, *_ in list(sending.legs)[:_NAMED])
-            for leg in tuple(sending.legs):
-                detail = f"not confirmed in time by {names}"
-                effects += self._give_up(leg, sending.sequence, detail, now)
+            effects += self._fail(sending.confirmation, f"not confirmed in time by {names}")
+            for leg in sending.legs:
+                overdue.setdefault(leg, []).append(sending.sequence)
+        for leg, sequences in overdue.items():
+            _, orders = self._outstanding.withdraw(leg, sequences)
+            effects += self._carry(orders, now)
         return effects
 
     def _carry(self, orders: list[Order], now: float) -> list[Effect]:
@@ -170,51 +166,57 @@ class Confirmations:
             effects += self.receipt(self._me, receipt, now)
         return effects
 
-    def _give_to_another(self, leg: Leg, sequence: int, code: int, now: float) -> list[Effect]:
-        """A member of a group did not take its part: another one may, under a new number."""
+    def _not_taken(self, leg: Leg, receipt: Receipt, now: float) -> list[Effect]:
+        """A target refused runs, or lost them."""
         node, group, _ = leg
-        sending = self._outstanding.get(leg, sequence)
-        if sending is None:
-            return []
-        candidates = [
-            each
-            for each in self._plans.members_of(sending.run.topic, group)
-            if each != node or code == RpcErrorCode.PROVIDER_LOST
-        ]
-        if not candidates and code == RpcErrorCode.OVERLOADED:
-            self._outstanding.refused(leg, sequence, now)
-            return []
-        _, orders = self._outstanding.withdraw(leg, sequence, now)
-        confirmation = sending.confirmation
-        if candidates:
-            orders += self._send_anew(sending, group, candidates, now)
-        if confirmation.left:
-            return self._carry(orders, now)
-        # Nobody is in that group any more, and it was the last that was waited for.
-        return [*self._answers([confirmation]), *self._carry(orders, now)]
-
-    def _send_anew(
-        self, old: Sending, group: str, candidates: Sequence[NodeId], now: float
-    ) -> list[Order]:
-        run = self._runs.anew(old.run)
-        old.confirmation.targets -= 1
-        ((node, _),) = self._turns.deal(group, candidates, 1)
-        sending = Sending(run.sequence, run, old.size, old.expires_at, old.confirmation)
-        return self._outstanding.add(sending, [(node, group, run.priority)], now)
-
-    def _give_up(self, leg: Leg, sequence: int, detail: str, now: float) -> list[Effect]:
-        """A target will not take a run any more: its publisher gets an error."""
-        sending, orders = self._outstanding.withdraw(leg, sequence, now)
-        effects = self._carry(orders, now)
-        if sending is None or sending.confirmation.is_answered:
-            return effects
-        self._counters.runs_failed += 1
-        sending.confirmation.is_answered = True
-        client, request = sending.confirmation.asked
-        if request:
-            failed = RpcError(request, RpcErrorCode.NOT_DELIVERED, detail)
-            effects.append(SendToClient(client, failed))
+        effects: list[Effect] = []
+        for sequence in receipt.sequences:
+            sending = self._outstanding.get(leg, sequence)
+            if sending is None:
+                continue
+            # Who lost a run may take it again, under another number.
+            may_again = receipt.code == RpcErrorCode.PROVIDER_LOST
+            others = [n for n in self._members_of(sending, group) if may_again or n != node]
+            if receipt.code == RpcErrorCode.OVERLOADED and not others:
+                self._outstanding.refused(leg, sequence, now)
+                continue
+            _, orders = self._outstanding.withdraw(leg, (sequence,))
+            effects += self._carry(orders, now)
+            if group:
+                effects += self._give_to_others(sending, group, others, now)
+            else:
+                effects += self._fail(sending.confirmation, self._why(node, receipt.code))
         return effects
+
+    def _members_of(self, sending: Sending, group: str) -> tuple[NodeId, ...]:
+        """Who shares a run; nobody without a group."""
+        return self._plans.members_of(sending.run.topic, group) if group else ()
+
+    def _give_to_others(
+        self, old: Sending, group: str, others: Sequence[NodeId], now: float
+    ) -> list[Effect]:
+        """A member of a group did not take its part: another one may, under a new number."""
+        confirmation = old.confirmation
+        if not others:
+            # Nobody is in that group any more.
+            return [] if confirmation.left else self._answers([confirmation])
+        run = self._runs.anew(old.run)
+        confirmation.targets -= 1
+        ((node, _),) = self._turns.deal(group, others, 1)
+        sending = Sending(run.sequence, run, old.size, old.expires_at, confirmation)
+        leg = (node, group, run.priority)
+        return self._carry(self._outstanding.add(sending, [leg], now), now)
+
+    def _fail(self, confirmation: Confirmation, detail: str) -> list[Effect]:
+        """A target will not take a run any more: its publisher gets an error, once."""
+        if confirmation.is_answered:
+            return []
+        self._counters.runs_failed += 1
+        confirmation.is_answered = True
+        client, request = confirmation.asked
+        if not request:
+            return []
+        return [SendToClient(client, RpcError(request, RpcErrorCode.NOT_DELIVERED, detail))]
 
     def _answers(self, complete: Iterable[Confirmation]) -> list[Effect]:
         effects: list[Effect] = []
@@ -225,6 +227,12 @@ class Confirmations:
                 effects.append(SendToClient(client, RpcResult(request, said)))
             each.is_answered = True
         return effects
+
+    def _why(self, node: NodeId, code: int) -> str:
+        """Why a target did not take a run, for people."""
+        if code == RpcErrorCode.PROVIDER_LOST:
+            return f"a subscriber on {self._name(node)} was lost before it took it"
+        return f"{self._name(node)} did not hand it over in time"
 
     def _name(self, node: NodeId) -> str:
         if node == self._me:

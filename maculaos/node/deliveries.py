@@ -127,8 +127,13 @@ class Deliveries:
         """All subscriptions of a client."""
         return tuple(self._of_client.get(client, {}).values())
 
-    def remove(self, gone: Iterable[Subscription], now: float) -> list[Effect]:
-        """These subscriptions end; what they held of groups goes to others."""
+    def remove(
+        self, gone: Iterable[Subscription], now: float, *, is_lost: bool = False
+    ) -> list[Effect]:
+        """These subscriptions end; what they held of groups goes to others.
+
+        What else they held is missed by nobody, unless they were lost with their program.
+        """
         removed = list(gone)
         for subscription in removed:
             held = self._of_client[subscription.client]
@@ -141,7 +146,7 @@ class Deliveries:
         self._audiences.clear()
         effects: list[Effect] = []
         for subscription in removed:
-            effects += self._release(subscription, now)
+            effects += self._release(subscription, now, is_lost=is_lost)
         return effects
 
     def taken(self, client: int, taken: Taken, now: float) -> list[Effect]:
@@ -180,6 +185,14 @@ class Deliveries:
         if taking is not None and not taking.left:
             self.finished.append(taking)
         return effects
+
+    def is_at_ease(self, topic: str, group: str) -> bool:
+        """Whether who wants ``topic`` here may be offered again what had no room."""
+        audience = self.audience(topic)
+        if group:
+            members = audience.groups.get(group, ())
+            return not members or any(each.mailbox.is_at_ease for each in members)
+        return all(each.mailbox.is_at_ease for _, held, _ in audience.plain for each in held)
 
     def offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
         """Hand a run to one subscription alone, or let it wait."""
@@ -300,26 +313,30 @@ class Deliveries:
         detail = f"subscription {subscription.number} fell behind, and its queue is full"
         ended = RpcError(subscription.request, RpcErrorCode.OVERLOADED, detail)
         told = [SendToClient(subscription.client, ended)] if subscription.request else []
-        return [*told, *self.remove([subscription], now)]
+        return [*told, *self.remove([subscription], now, is_lost=True)]
 
-    def _release(self, subscription: Subscription, now: float) -> list[Effect]:
+    def _release(self, subscription: Subscription, now: float, *, is_lost: bool) -> list[Effect]:
         """What a subscription that is gone held of acknowledged runs."""
         effects: list[Effect] = []
-        for run in subscription.mailbox.clear():
-            if run.taking is not None:
-                effects += self._leave_to_others(subscription, run, run.taking, now)
+        held = [(run, run.taking) for run in subscription.mailbox.clear()]
         for number in tuple(self._handed_to.get(subscription.client, ())):
             handed = self._handed[number]
             is_its = subscription in handed.subscriptions
             if is_its and not any(map(self._is_there, handed.subscriptions)):
                 self._forget_handed(number, handed.client)
-                effects += self._leave_to_others(subscription, handed.run, handed.taking, now)
+                held.append((handed.run, handed.taking))
+        for run, taking in held:
+            if taking is None:
+                continue
+            if is_lost and not subscription.group:
+                taking.code = RpcErrorCode.PROVIDER_LOST
+            effects += self._leave_to_others(subscription, run, taking, now)
         return effects
 
     def _leave_to_others(
         self, subscription: Subscription, run: Run, taking: Taking, now: float
     ) -> list[Effect]:
-        """Another member of the group takes a run; without a group nobody misses it."""
+        """Another member of the group takes a run."""
         dealt: list[Effect] | None = []
         if subscription.group:
             members = self.audience(run.topic).groups.get(subscription.group, ())

@@ -51,6 +51,8 @@ class Dialler:
         self._races = Races(_PATIENCE * settings.link.handshake_timeout_s)
         self._static = StaticPeers()
         self._own_addresses = dict.fromkeys(me.addresses)
+        # Where somebody was linked: who dials there again most likely has a ticket.
+        self._met: dict[str, None] = {}
         # Who was linked last at a named address.
         self._resident: dict[str, NodeId] = {}
 
@@ -97,6 +99,7 @@ class Dialler:
         self._races.end(link.peer.node_id)
         if dialled is not None:
             link.addresses[dialled] = None
+            self._meet(dialled)
         for address in link.addresses:
             if address in self._static:
                 self._resident[address] = link.peer.node_id
@@ -147,7 +150,11 @@ class Dialler:
         return self._races.take_silent(now)
 
     def dial_due(self, now: float, links: int) -> list[Effect]:
-        """The dials to start now, with that many links up; each begins to compare the views."""
+        """The dials to start now, with that many links up.
+
+        Who comes back compares views with its first words: with a ticket they go with the first
+        datagram. Between strangers that waits for the link: what is new by then would be missed.
+        """
         if self.next_deadline() > now:
             return []
         room = min(self._pending_limit, self._link_limit - links)
@@ -157,8 +164,11 @@ class Dialler:
         # Members may be hearsay: half of the room is left for what an operator named.
         half = (self._pending_limit + 1) // 2
         raced = self._races.take_due(now, min(room - len(named), half - racing))
-        first_words = (Digest(*self._members.opening()),)
-        return [Dial(address, first_words) for address in dict.fromkeys((*named, *raced))]
+        opening = (Digest(*self._members.opening()),)
+        return [
+            Dial(address, opening if address in self._met else ())
+            for address in dict.fromkeys((*named, *raced))
+        ]
 
     def next_deadline(self) -> float:
         """When there is something to dial, or to give up; infinity if never."""
@@ -191,6 +201,13 @@ class Dialler:
             if not member.health.is_gone
             for address in member.addresses
         }
+
+    def _meet(self, address: str) -> None:
+        """Remember that address; the one that was met longest ago makes room."""
+        self._met.pop(address, None)
+        self._met[address] = None
+        if len(self._met) > _NAMED_ROOM:
+            del self._met[next(iter(self._met))]
 
     def _want(self, address: str, now: float) -> None:
         if address not in self._own_addresses:

@@ -51,6 +51,8 @@ _MAX_BYTES: Final = 8 * 1024 * 1024
 # Words a second that are taken from one neighbour, and wholes that it is given.
 _WORDS_PER_SECOND: Final = 5_000
 _WHOLES_PER_SECOND: Final = 1_000
+# Lives and versions stay far below what a frame can say.
+_MOST: Final = 1 << 62
 _CONTROL: Final = StreamClass.CONTROL
 
 
@@ -91,7 +93,7 @@ class InterestOfRealm:
     def begin_life(self, life: int) -> None:
         """A number that rises with every start; only before anything was said."""
         if not self._number:
-            self._life = max(1, life)
+            self._life = max(self._life, life)
 
     def want(self, pattern: str, group: str) -> None:
         """One more subscription wants that; raises ``TooManySubscriptions``."""
@@ -213,6 +215,7 @@ class InterestOfRealm:
 
     def _hear(self, link: Link, message: wire.Interest) -> tuple[list[Effect], News]:
         node = node_id_from_wire(message.node)
+        _check_version(message.life, message.version)
         if node == self._me:
             return self._hear_of_me(link, message.life, message.version), []
         change = Change(
@@ -255,6 +258,8 @@ class InterestOfRealm:
             (node_id_from_wire(each.node), Version(each.life, each.version))
             for each in digest.states
         ]
+        for _, version in told:
+            _check_version(version.life, version.number)
         wanted = self.realm.missing(
             [each for each in told if each[0] != self._me], self._may_be_there
         )
@@ -322,6 +327,12 @@ def _move(wish: Wish, undone: dict[Wish, None], to_say: dict[Wish, None]) -> Non
 def _weight(key: tuple[str, str], count: int) -> int:
     """How much that many subscriptions of a pattern and group weigh; 0 is not wanted."""
     return min(count, MAX_WEIGHT if key[1] else 1)
+
+
+def _check_version(life: int, number: int) -> None:
+    """Raise ``RemoteProtocolError`` for what nobody lives long enough to say."""
+    if not (0 <= life < _MOST and 0 <= number < _MOST):
+        raise RemoteProtocolError(f"version {number} of life {life}")
 
 
 def _size(key: tuple[str, str]) -> int:

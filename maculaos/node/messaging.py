@@ -30,8 +30,9 @@ from maculaos.node.relay import Relay
 from maculaos.node.retention import Retention
 from maculaos.node.routing import MAX_HOPS, Routing
 from maculaos.node.runs import Runs, for_clients
-from maculaos.node.traces import Traces
-from maculaos.pubsub.outstanding import Outstanding
+from maculaos.node.traces import MAX_TRACE, Traces
+from maculaos.pubsub.outstanding import WINDOW, Outstanding
+from maculaos.pubsub.patterns import MAX_GROUP_BYTES
 from maculaos.pubsub.realm_interest import TooManySubscriptions
 from maculaos.pubsub.seen import SeenCache
 from maculaos.pubsub.topics import MAX_TOPIC_BYTES, InvalidTopic
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from maculaos.node.links import Link
     from maculaos.node.runs import EventSeal
+    from maculaos.pubsub.arrivals import Source
     from maculaos.pubsub.realm_interest import Wish
     from maculaos.settings import NodeSettings
     from maculaos.swim.rumour import Rumour
@@ -65,6 +67,8 @@ _DONE: Final = encode_value(None)
 _PASSED_ON_PER_SECOND: Final = 20_000
 # Runs that came over others and are told from what they repeat.
 _SEEN_LIMIT: Final = 8192
+# No more runs are under way to one target; a receipt names them.
+MAX_SEQUENCES: Final = 4 * WINDOW
 # Publishers and groups whose acknowledged runs are told apart.
 _SOURCES: Final = 20_000
 
@@ -126,7 +130,9 @@ class Messaging:
         if post.is_trace:
             return self._trace(client, post, now)
         effects = self.posts.post(client, post, self.retention, self.confirmations, now)
-        return self._settled(effects, now) if self.deliveries.finished else effects
+        if self.deliveries.finished or self.deliveries.gone:
+            return self._settled(effects, now)
+        return effects
 
     def watch(self, client: int, watch: Watch, now: float) -> list[Effect]:
         """A client wants events; it is answered, and handed what is retained."""
@@ -159,11 +165,16 @@ class Messaging:
     def client_down(self, client: int, now: float) -> list[Effect]:
         """A client is gone with all it wanted."""
         gone = self.deliveries.subscriptions_of(client)
-        return self._settled(self.deliveries.remove(gone, now), now) if gone else []
+        if not gone:
+            return []
+        return self._settled(self.deliveries.remove(gone, now, is_lost=True), now)
 
     def taken(self, client: int, taken: Taken, now: float) -> list[Effect]:
         """A client is through with events, and takes more."""
-        return self._settled(self.deliveries.taken(client, taken, now), now)
+        effects = self.deliveries.taken(client, taken, now)
+        for source in self.receipts.with_room():
+            effects += self._say_of_runs(source, (), 0, now)
+        return self._settled(effects, now)
 
     # What peers say.
 
@@ -194,6 +205,8 @@ class Messaging:
     def receive_receipt(self, source: NodeId, receipt: Receipt, now: float) -> list[Effect]:
         """A target says what became of runs of this node."""
         self._counters.receipts_in += 1
+        if len(receipt.sequences) > MAX_SEQUENCES or len(receipt.trace) > MAX_TRACE:
+            raise RemoteProtocolError("a receipt that is too long")
         if receipt.trace:
             return [
                 effect
@@ -265,7 +278,8 @@ class Messaging:
             raise RemoteProtocolError(f"priority {run.priority}")
         if not (0 <= run.ttl_ms <= MAX_TIME_MS and 0 <= run.retain_ms <= MAX_TIME_MS):
             raise RemoteProtocolError("a time of more than a day")
-        if len(run.payloads) > MAX_PAYLOADS or len(run.topic) > MAX_TOPIC_BYTES:
+        is_long = len(run.topic) > MAX_TOPIC_BYTES or len(run.group) > MAX_GROUP_BYTES
+        if is_long or len(run.payloads) > MAX_PAYLOADS:
             raise RemoteProtocolError("a run that is too long")
 
     def _take(self, publisher: NodeId, run: Events, now: float) -> list[Effect]:
@@ -297,7 +311,7 @@ class Messaging:
         """Whether a run that others brought is no repetition; acknowledged ones may be."""
         if run.acknowledge or run.is_retained or run.trace:
             return True
-        is_new = self._seen.is_new(run.publisher, run.sequence)
+        is_new = self._seen.is_new(run.publisher + run.group.encode(), run.sequence)
         self._counters.events_dropped += 0 if is_new else len(run.payloads)
         return is_new
 
@@ -326,22 +340,26 @@ class Messaging:
                 effects += self.multicast.send(self.runs.retained(kept, now), *way)
         return effects
 
+    def _say_of_runs(
+        self, source: Source, sequences: tuple[int, ...], code: int, now: float
+    ) -> list[Effect]:
+        """Tell a publisher, or this node itself, what became of runs; none: they may come again."""
+        receipt = self.receipts.receipt(source, sequences, code)
+        if source[0] == self._me:
+            return self.confirmations.receipt(self._me, receipt, now)
+        return self.receipts.tell(source[0], receipt)
+
     def _settled(self, effects: list[Effect], now: float) -> list[Effect]:
         """``effects``, and what follows from runs that are settled and subscriptions that ended."""
         while self.deliveries.finished:
             for (run_source, code), sequences in self.receipts.settled().items():
-                publisher = run_source[0]
-                receipt = self.receipts.receipt(run_source, tuple(sequences), code)
-                if publisher == self._me:
-                    effects += self.confirmations.receipt(self._me, receipt, now)
-                else:
-                    effects += self.receipts.tell(publisher, receipt)
+                effects += self._say_of_runs(run_source, tuple(sequences), code, now)
         if self.deliveries.gone:
             gone, self.deliveries.gone = self.deliveries.gone, []
             for pattern, group in gone:
                 self.interest.unwant(pattern, group)
+                self.retention.unwanted(pattern, now)
             self.plans.clear()
-            self.retention.unwanted()
         if self.interest.is_due(now):
             effects += self.interest.say(now)
         return effects

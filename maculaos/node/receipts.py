@@ -54,8 +54,14 @@ class Receipts:
         effects = self._deliveries.deliver(for_clients(run, now, taking), run.group, now)
         if effects is None:
             self._counters.runs_refused += 1
+            self._arrivals.refuse(source, run.life, run.topic)
             return self.receipt(source, (run.sequence,), int(RpcErrorCode.OVERLOADED)), []
         self._arrivals.accept(source, run.life, run.sequence)
+        if not (taking.left or run.group):
+            # Nobody here wants it any more: it is not taken, and not missed.
+            self._deliveries.finished.remove(taking)
+            self._arrivals.taken(source, run.sequence, 0)
+            return self.receipt(source, (run.sequence,), int(RpcErrorCode.NO_PROVIDER)), effects
         return None, effects
 
     def settled(self) -> dict[tuple[Source, int], list[int]]:
@@ -66,6 +72,18 @@ class Receipts:
             self._arrivals.taken(taking.source, taking.sequence, taking.code)
             runs.setdefault((taking.source, taking.code), []).append(taking.sequence)
         return runs
+
+    def with_room(self) -> list[Source]:
+        """Whose run was refused, and has room now; each is named once."""
+        refused = self._arrivals.refused
+        ready = [
+            source
+            for source, topic in refused.items()
+            if self._deliveries.is_at_ease(topic, source[1])
+        ]
+        for source in ready:
+            del refused[source]
+        return ready
 
     def receipt(
         self,

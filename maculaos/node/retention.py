@@ -62,12 +62,12 @@ class Retention:
                 found.update((each.topic, each) for each in self.own.matching(pattern, now))
         return list(found.values())
 
-    def unwanted(self) -> None:
-        """Subscriptions ended: copies of what nobody here wants grow old, and go."""
+    def unwanted(self, pattern: str, now: float) -> None:
+        """A subscription ended: copies of what nobody here wants would grow old, and go."""
         if len(self.others):
-            self.others.drop_unwanted(
-                lambda kept: bool(self._deliveries.audience(kept.topic).plain)
-            )
+            for kept in self.others.matching(pattern, now):
+                if not self._deliveries.audience(kept.topic).plain:
+                    self.others.remove(kept.topic, kept.publisher)
 
     def _is_there(self, publisher: bytes) -> bool:
         member = self._members.get(NodeId(publisher))

@@ -57,6 +57,8 @@ class Arrivals:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._heard: dict[Source, _Heard] = {}
+        # Of which a run had no room, and the topic of that run.
+        self.refused: dict[Source, str] = {}
 
     def judge(self, source: Source, life: int, after: int, sequence: int) -> Standing:
         """Where that run stands, of that life of its publisher."""
@@ -73,12 +75,24 @@ class Arrivals:
         heard.last = sequence
         heard.under_way[sequence] = None
         heard.beyond = 0
+        if self.refused:
+            self.refused.pop(source, None)
 
     def tells_gap(self, source: Source, life: int) -> bool:
-        """One more run came behind a gap: whether the publisher is to hear of it, once more."""
+        """One more run came behind a gap: whether the publisher is to hear of it, once more.
+
+        Not behind one that was refused: that is no gap, and offered again.
+        """
         heard = self._of(source, life)
+        if source in self.refused:
+            return False
         heard.beyond += 1
         return heard.beyond % _TOLD_EVERY == 1
+
+    def refuse(self, source: Source, life: int, topic: str) -> None:
+        """A run that was next has no room."""
+        self._of(source, life)
+        self.refused[source] = topic
 
     def through(self, source: Source) -> int:
         """Every run of that source up to this number was taken; 0 if that cannot be said."""
@@ -114,7 +128,9 @@ class Arrivals:
         heard = self._heard.get(source)
         if heard is None or heard.life != life:
             if heard is None and len(self._heard) >= self._limit:
-                del self._heard[next(iter(self._heard))]
+                oldest = next(iter(self._heard))
+                del self._heard[oldest]
+                self.refused.pop(oldest, None)
             heard = self._heard[source] = _Heard(life)
         return heard
 
@@ -122,3 +138,4 @@ class Arrivals:
         """Nobody remembers that publisher any more."""
         for source in [source for source in self._heard if source[0] == node]:
             del self._heard[source]
+            self.refused.pop(source, None)

@@ -25,13 +25,17 @@ class Turns:
     def deal(self, group: str, members: Sequence[M], count: int) -> Iterator[tuple[M, slice]]:
         """Members and the slice of a run of ``count`` events for each.
 
-        A member that is listed twice gets twice as much.
+        A member that is listed twice gets twice as much, and in one slice where its turns follow.
         """
         if len(self._next) >= _GROUPS:
             self._next.clear()
         turn = self._next.get(group, 0)
         slices = min(count, len(members))
         self._next[group] = (turn + slices) % len(members)
-        for number in range(slices):
-            member = members[(turn + number) % len(members)]
-            yield member, slice(number * count // slices, (number + 1) * count // slices)
+        dealt = [members[(turn + number) % len(members)] for number in range(slices)]
+        start = 0
+        for number, member in enumerate(dealt, start=1):
+            if number == slices or dealt[number] != member:
+                end = number * count // slices
+                yield member, slice(start, end)
+                start = end

@@ -95,6 +95,11 @@ class Mailbox:
         """Whether an acknowledged run may be put in."""
         return not self.waiting or self._fits(run)
 
+    @property
+    def is_at_ease(self) -> bool:
+        """Whether what was refused may come again: at most half is full."""
+        return self.waiting * 2 <= self._limit and self._bytes * 2 <= self._limit_bytes
+
     def put(self, run: Run) -> bool:
         """Let a run wait, or what there is room for; false if the subscription ends by that."""
         if run.taking is not None:

@@ -155,20 +155,28 @@ class Outstanding:
         return orders
 
     def confirmed(
-        self, leg: Leg, sequences: Iterable[int], now: float, through: int = 0
+        self,
+        leg: Leg,
+        sequences: Iterable[int],
+        now: float,
+        through: int = 0,
+        *,
+        is_missed: bool = True,
     ) -> tuple[list[Confirmation], list[Order]]:
         """A target has taken these runs, and all up to ``through``.
 
-        What is complete by that, and what is to be sent next.
+        What is complete by that, and what is to be sent next. Where nobody misses these runs any
+        more, they do not count as confirmed.
         """
         channel = self._channels.get(leg)
         if channel is None:
             return [], []
+        settled = [(self._settle(channel, sequence), is_missed) for sequence in sequences]
+        settled += [(self._settle(channel, sequence), True) for sequence in channel.up_to(through)]
         complete: list[Confirmation] = []
-        for sequence in (*sequences, *channel.up_to(through)):
-            sending = self._settle(channel, sequence)
+        for sending, counts in settled:
             if sending is not None:
-                sending.confirmation.confirmed += 1
+                sending.confirmation.confirmed += counts
                 if not sending.confirmation.left:
                     complete.append(sending.confirmation)
         self._progress(channel, now)
@@ -176,13 +184,17 @@ class Outstanding:
         return complete, orders
 
     def missed(self, leg: Leg, now: float) -> list[Order]:
-        """A target misses a run before one that it got: begin again, if that is not under way."""
+        """A target misses a run before one that it got, or has room again: begin anew."""
         channel = self._channels.get(leg)
-        if channel is None or channel.is_paused or now < channel.went_back_at + _GO_BACK_S:
+        if channel is None or not channel.entries:
+            return []
+        if channel.is_paused:
+            self._progress(channel, now)
+        elif now < channel.went_back_at + _GO_BACK_S:
             return []
         channel.go_back()
         channel.went_back_at = now
-        return self._pump(channel, is_again=True)
+        return self._pump(channel)
 
     def refused(self, leg: Leg, sequence: int, now: float) -> None:
         """A target has no room for that run now: it is offered again a little later."""
@@ -204,32 +216,36 @@ class Outstanding:
         self._set_timer(channel, now + UNDER_WAY_S)
         return self._pump(channel)
 
-    def withdraw(self, leg: Leg, sequence: int, now: float) -> tuple[Sending | None, list[Order]]:
-        """That target is to take that run no more; the run if it waited for it, and what is next.
+    def withdraw(self, leg: Leg, sequences: Iterable[int]) -> tuple[list[Sending], list[Order]]:
+        """That target is to take these no more; those that waited for it, and what is next.
 
-        What was sent behind it names it, and is sent again.
+        What was sent behind them names them, and is sent again.
         """
         channel = self._channels.get(leg)
-        sending = self._settle(channel, sequence) if channel else None
-        if channel is None or sending is None:
-            return None, []
+        if channel is None:
+            return [], []
+        settled = [self._settle(channel, sequence) for sequence in sequences]
+        withdrawn = [sending for sending in settled if sending is not None]
+        if not withdrawn:
+            return [], []
         channel.go_back()
-        self._progress(channel, now)
-        return sending, self._pump(channel, is_again=True)
+        return withdrawn, self._pump(channel, is_again=True)
 
     def get(self, leg: Leg, sequence: int) -> Sending | None:
         """The run of that number, if that target is to take it."""
         channel = self._channels.get(leg)
         return None if channel is None else channel.entries.get(sequence)
 
-    def pending_of(self, node: NodeId) -> list[tuple[Leg, Sending]]:
-        """What waits for that target."""
-        return [
-            (leg, sending)
-            for leg, channel in self._channels.items()
-            if leg[0] == node
-            for sending in channel.entries.values()
-        ]
+    def abandon(self, node: NodeId) -> list[tuple[Leg, Sending]]:
+        """That target is gone: what waited for it, and does no more."""
+        gone = [channel for leg, channel in self._channels.items() if leg[0] == node]
+        abandoned = []
+        for channel in gone:
+            for sequence, sending in tuple(channel.entries.items()):
+                self._settle(channel, sequence)
+                abandoned.append((channel.leg, sending))
+            del self._channels[channel.leg]
+        return abandoned
 
     def retry(self, node: NodeId, now: float) -> list[Order]:
         """There is a new way to that target, or room: what waits for it is sent again."""

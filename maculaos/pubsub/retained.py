@@ -14,7 +14,7 @@ from msgspec import Raw
 from maculaos.pubsub.patterns import is_exact, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 # MessagePack's nil.
 NIL: Final = b"\xc0"
@@ -82,11 +82,6 @@ class RetainedEvents:
         for late in [each for each in found if each.expires_at <= now]:
             self.remove(late.topic, late.publisher)
         return [each for each in found if each.expires_at > now]
-
-    def drop_unwanted(self, is_wanted: Callable[[Kept], bool]) -> None:
-        """Keep only what is still wanted."""
-        for unwanted in [each for each in self._all() if not is_wanted(each)]:
-            self.remove(unwanted.topic, unwanted.publisher)
 
     def _all(self) -> Iterator[Kept]:
         for by_publisher in self._by_topic.values():

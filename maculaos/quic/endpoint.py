@@ -50,7 +50,9 @@ SOFTWARE: Final = f"maculaos/{__version__}"
 # The addresses of one name are raced with this stagger (RFC 8305, section 5).
 STAGGER_S: Final = 0.25
 # Before which messages of a turn what was gathered leaves: ever more at a time.
-_SPOKEN_AT: Final = frozenset((0, 16, 64, 256, 1024, 4096))
+_SPOKEN_AT: Final = frozenset((32, 128, 512, 2048))
+# A link that was given no more lately speaks at once: somebody waits for each word.
+_FEW: Final = 1
 # How long the port that the endpoint moved away from is still heard.
 LINGER_S: Final = 3.0
 
@@ -278,13 +280,13 @@ class Endpoint:
 
     def wake(self, link: Link) -> None:
         """See ``Carrier.wake``."""
-        # The first word of a turn leaves at once, for whoever waits for it; what follows is
-        # gathered to cost little, but not for so long that the peer runs out of work.
+        # Words are gathered to cost little, but not for so long that the peer runs out of work.
         if not (self._awake or self._is_reading):
             self._loop.call_soon(self._flush)
         words = self._awake.get(link, 0)
         self._awake[link] = words + 1
-        if words in _SPOKEN_AT and not self._is_reading:
+        is_due = words in _SPOKEN_AT if words else link.words_before <= _FEW
+        if is_due and not self._is_reading:
             self._speak(link)
 
     def link_established(self, link: Link) -> None:
@@ -402,7 +404,8 @@ class Endpoint:
     def _flush(self) -> None:
         self._is_reading = False
         awake, self._awake = self._awake, {}
-        for link in awake:
+        for link, words in awake.items():
+            link.words_before = max(words, link.words_before // 2)
             self._carry(link)
 
     def _carry(self, link: Link) -> None:

@@ -68,6 +68,8 @@ class Link:
         self.bytes_sent = 0
         self.datagrams_sent = 0
         self.bytes_received = 0
+        #: How often it was woken in a turn lately: a note of the endpoint's.
+        self.words_before = 0
         self.ended: Ending | None = None
         # Nothing of the connection is left, not even its closing period.
         self.is_over = False
@@ -159,9 +161,10 @@ class Link:
         ``LocalProtocolError`` for a greeting and ``FrameError`` above 16 MiB.
         """
         check_local_message(message)
-        if not self.is_established:
+        if not self._is_up or self.ended is not None:
             return False
-        data = b"".join(self._packer.pack(message, may_compress=not self._quic.is_near))
+        frames = self._packer.pack(message, may_compress=not self._quic.is_near)
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
         if carriage is Carriage.DATAGRAM and len(data) <= self._quic.datagram_room:
             self._quic.send_datagram_frame(data)
             self._carrier.wake(self)
@@ -402,7 +405,7 @@ class Link:
         for effect in effects:
             if self.ended is not None:
                 return
-            if not self._is_proved and isinstance(effect, Established | Deliver):
+            if not self._is_proved and isinstance(effect, (Established, Deliver)):
                 self._defer(effect)
                 continue
             match effect:

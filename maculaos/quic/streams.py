@@ -83,14 +83,12 @@ class OutboundStreams:
         self._unacknowledged = unacknowledged
         self._queues: dict[StreamClass, list[bytes]] = {}
         self._queued_bytes = [0] * len(_ORDER)
-        # At least what waits, by rank: grows with every frame, and is counted anew when it
-        # reaches the bound. So most frames cost one addition.
+        # At least what waits, by rank and in all: grows with every frame, and is counted anew when
+        # it reaches the bound. So most frames cost an addition.
         self._estimates = [0] * len(_ORDER)
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes that were queued and not taken yet."""
-        return sum(self._queued_bytes)
+        self._estimate = 0
+        #: Bytes that were queued and not taken yet.
+        self.buffered_bytes = 0
 
     @property
     def waiting_bytes(self) -> int:
@@ -99,15 +97,14 @@ class OutboundStreams:
 
     def offer(self, stream: StreamClass, data: bytes) -> bool:
         """Append ``data`` to what goes out on the stream of that class; false if it is full."""
-        rank = RANKS[stream]
-        estimates = self._estimates
-        if sum(estimates[: rank + 1]) + len(data) > self._limit_bytes:
-            self._count(rank)
-            if sum(estimates[: rank + 1]) + len(data) > self._limit_bytes:
-                self.refused[stream.name] += 1
-                return False
-        estimates[rank] += len(data)
-        self._queued_bytes[rank] += len(data)
+        rank, size = RANKS[stream], len(data)
+        if self._estimate + size > self._limit_bytes and not self._has_room(rank, size):
+            self.refused[stream.name] += 1
+            return False
+        self._estimates[rank] += size
+        self._estimate += size
+        self._queued_bytes[rank] += size
+        self.buffered_bytes += size
         queue = self._queues.get(stream)
         if queue is None:
             queue = self._queues[stream] = [bytes([stream])]
@@ -116,10 +113,9 @@ class OutboundStreams:
 
     def holds_more_than(self, size: int) -> bool:
         """Whether more bytes wait, or are not acknowledged yet; counted only when they may be."""
-        if sum(self._estimates) <= size:
-            return False
-        self._count(len(_ORDER) - 1)
-        return sum(self._estimates) > size
+        if self._estimate > size:
+            self._count(len(_ORDER) - 1)
+        return self._estimate > size
 
     def take(self) -> list[tuple[StreamClass, bytes]]:
         """Everything queued, by class, the first rank first; the buffers are empty afterwards."""
@@ -129,10 +125,18 @@ class OutboundStreams:
                 taken.append((stream, b"".join(queue) if len(queue) > 1 else queue[0]))
                 queue.clear()
                 self._queued_bytes[rank] = 0
+        self.buffered_bytes = 0
         return taken
+
+    def _has_room(self, rank: int, size: int) -> bool:
+        """Whether so much more may wait at that rank, counted if need be."""
+        if sum(self._estimates[: rank + 1]) + size > self._limit_bytes:
+            self._count(rank)
+        return sum(self._estimates[: rank + 1]) + size <= self._limit_bytes
 
     def _count(self, last_rank: int) -> None:
         for rank, stream in enumerate(_ORDER[: last_rank + 1]):
             stream_id = self.stream_ids.get(stream)
             written = 0 if stream_id is None else self._unacknowledged(stream_id)
             self._estimates[rank] = written + self._queued_bytes[rank]
+        self._estimate = sum(self._estimates)

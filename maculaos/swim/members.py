@@ -48,7 +48,7 @@ class Members:
     def opening(self) -> tuple[int, int]:
         """How many are present, this node included, and the digest of all of them.
 
-        Whoever dials says so first: with it the other end begins to compare the views.
+        With it two members begin to compare their views.
         """
         return self.count_present() + 1, self.digest.total
 

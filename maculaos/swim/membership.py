@@ -98,6 +98,8 @@ class Membership:
         elif held.said != peer.said:
             # It alone can put right what is wrong, or go on where its earlier life ended.
             requests.append(SendState(peer.node_id, (held,)))
+        if self.me.node_id < peer.node_id:
+            requests.append(self._exchange.propose(peer.node_id))
         return self._settled(requests, now)
 
     def peer_down(self, node_id: NodeId, now: float, *, is_lost: bool = True) -> list[Request]:

@@ -7,13 +7,17 @@ bodies (``messages`` does) and no streams (``maculaos.quic`` and ``maculaos.cont
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NoReturn
+
+from msgspec import Struct
 
 from maculaos.errors import RemoteProtocolError
 from maculaos.wire.registry import WIRE_VERSION, ErrorCode
 
 HEADER = struct.Struct(">BBHI")
 MAX_PAYLOAD_SIZE = 16 * 1024 * 1024
+# Looked up once: they are used for every frame.
+_HEADER_SIZE, _read_header, _write_header = HEADER.size, HEADER.unpack_from, HEADER.pack
 
 
 class FrameError(RemoteProtocolError):
@@ -25,8 +29,7 @@ class FrameError(RemoteProtocolError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One frame; ``kind`` is kept as a number because a peer may know more types than we do."""
 
     kind: int
@@ -36,10 +39,10 @@ class Frame:
 
 def encode_frame(frame: Frame) -> bytes:
     """The bytes of one frame; raises ``FrameError`` above 16 MiB of payload."""
-    if len(frame.payload) > MAX_PAYLOAD_SIZE:
-        raise FrameError(ErrorCode.TOO_LARGE, f"{len(frame.payload)} bytes of payload")
-    header = HEADER.pack(WIRE_VERSION, frame.kind, frame.flags, len(frame.payload))
-    return header + frame.payload
+    size = len(frame.payload)
+    if size > MAX_PAYLOAD_SIZE:
+        raise FrameError(ErrorCode.TOO_LARGE, f"{size} bytes of payload")
+    return _write_header(WIRE_VERSION, frame.kind, frame.flags, size) + frame.payload
 
 
 class FrameReader:
@@ -77,10 +80,11 @@ class FrameReader:
         """The whole frames at the front of ``data``, and where the last of them ends."""
         frames: list[Frame] = []
         offset, size = 0, len(data)
-        while size - offset >= HEADER.size:
-            version, kind, flags, length = HEADER.unpack_from(data, offset)
-            self._check_header(version, length)
-            start = offset + HEADER.size
+        while size - offset >= _HEADER_SIZE:
+            version, kind, flags, length = _read_header(data, offset)
+            if version != WIRE_VERSION or length > self.max_payload_size:
+                self._refuse(version, length)
+            start = offset + _HEADER_SIZE
             end = start + length
             if size < end:
                 break
@@ -88,9 +92,8 @@ class FrameReader:
             offset = end
         return frames, offset
 
-    def _check_header(self, version: int, length: int) -> None:
+    def _refuse(self, version: int, length: int) -> NoReturn:
         if version != WIRE_VERSION:
             detail = f"version {version}, only {WIRE_VERSION} is spoken here"
             raise FrameError(ErrorCode.UNSUPPORTED_VERSION, detail)
-        if length > self.max_payload_size:
-            raise FrameError(ErrorCode.TOO_LARGE, f"{length} bytes of payload announced")
+        raise FrameError(ErrorCode.TOO_LARGE, f"{length} bytes of payload announced")

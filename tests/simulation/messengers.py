@@ -49,9 +49,16 @@ class Messenger:
         for watch in watches:
             self.world.say(self.name, watch)
 
-    def subscribe(self, pattern: str, group: str = "", number: int = 1) -> None:
-        """Watch with all the credit there is."""
-        self.world.say(self.name, Watch(0, number, pattern, _CREDIT, group))
+    def subscribe(
+        self,
+        pattern: str,
+        group: str = "",
+        number: int = 1,
+        credit: int = _CREDIT,
+        queue: int = 1000,
+    ) -> None:
+        """Watch, with all the credit there is unless a test says otherwise."""
+        self.world.say(self.name, Watch(0, number, pattern, credit, group, queue))
 
     def publish(
         self, request: int, topic: str, *values: Value, acknowledge: bool = False, **more: Any

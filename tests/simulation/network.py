@@ -106,6 +106,12 @@ class Network:
         for end in tuple(host.links.values()):
             self._break_later(end)
 
+    def sever(self, end: End) -> None:
+        """A link breaks for both of its ends, though both live: a firewall forgot it."""
+        end.pipe.is_open = False
+        self._link_down(end, "idle timeout")
+        self._link_down(end.far, "idle timeout")
+
     def cut(self) -> None:
         """Links across the present cut end when they have been idle for too long."""
         ends = (end for host in self.listening.values() for end in host.links.values())

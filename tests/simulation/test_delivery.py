@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maculaos.wire.events import Unwatch
 from maculaos.wire.messages import RpcError, RpcResult
 from maculaos.wire.registry import RpcErrorCode
 from maculaos.wire.values import decode_value
@@ -146,6 +147,23 @@ def test_what_gets_lost_on_the_way_is_sent_again_in_order(seed: int) -> None:
         assert each.values == list(range(1, 61)), (each.name, world.replay)
 
 
+@pytest.mark.parametrize("is_near", [True, False])
+def test_a_small_queue_slows_an_acknowledging_publisher_and_loses_nothing(is_near: bool) -> None:
+    every = mesh(3, 3)
+    reader = every[0] if is_near else every[1]
+    reader.subscribe("news", credit=50, queue=50)
+    run_all(every, 1.0)
+    for number in range(100):
+        every[0].publish(
+            number + 1, "news", *range(number * 20, number * 20 + 20), acknowledge=True
+        )
+    # It reads 50 events a round, of 2000; each round takes a hundredth of a second.
+    run_all(every, 2.5, step_s=0.01)
+    assert reader.values == list(range(2000)), reader.world.replay
+    assert {confirmed_by(answer) for answer in every[0].answers.values()} == {1}
+    assert len(every[0].answers) == 100
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_at_most_once_is_never_twice_whatever_fails(seed: int) -> None:
     every = mesh(seed, 14)
@@ -241,9 +259,23 @@ def test_who_stops_wanting_is_waited_for_no_longer() -> None:
     run_all(every, 1.0)
     every[0].publish(1, "news", 1, acknowledge=True)
     run_all(every, 0.2)
-    every[0].world.disconnect_client(every[1].name)
+    every[0].world.say(every[1].name, Unwatch(1))
     run_all(every[:1], 1.0)
     assert confirmed_by(every[0].answers[1]) == 1
+
+
+def test_a_program_that_is_lost_with_what_it_had_is_told_to_the_publisher() -> None:
+    every = mesh(4, 3)
+    every[1].diligence = 0.0
+    every[1].subscribe("news")
+    run_all(every, 1.0)
+    every[0].publish(1, "news", 1, acknowledge=True)
+    run_all(every, 0.2)
+    every[0].world.disconnect_client(every[1].name)
+    run_all(every[:1], 1.0)
+    answer = every[0].answers[1]
+    assert isinstance(answer, RpcError)
+    assert every[1].name in answer.detail
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -149,3 +149,22 @@ def test_peers_under_other_names_are_linked_once_and_not_dialled_for_ever(seed: 
     world.run_for(300.0)
     assert world.is_whole(*names), world.replay
     assert {name: world.hosts[name].last_link for name in names} == links, world.replay
+
+
+def test_nobody_is_accused_because_links_break_and_dials_fail() -> None:
+    """Whoever is out of reach of one is asked after by others, over others."""
+    world, names = formed(30, seed=4)
+    world.run_for(15.0)
+    suspected: list[str] = []
+    world.observers.append(
+        lambda host, note: (
+            suspected.append(host.name) if ("health", "suspect") in note.facts else None
+        )
+    )
+    world.faults.dial_loss = 0.5
+    for _ in range(60):
+        world.sever_one()
+        world.run_for(1.0)
+    assert suspected == [], world.replay
+    world.faults.dial_loss = 0.0
+    world.run_until_true(lambda: world.is_whole(*names), 60.0)

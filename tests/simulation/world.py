@@ -131,6 +131,16 @@ class World:
         self._carry_out(host, host.node.leave(self._time_of(host)))
         host.is_running = False
 
+    def sever_one(self) -> None:
+        """Some link between two that run breaks."""
+        ends = [
+            end
+            for host in self.running
+            for end in host.links.values()
+            if end.pipe.is_open and end.far.host.is_running
+        ]
+        self._network.sever(self.rng.choice(ends))
+
     def partition(self, *islands: tuple[str, ...]) -> None:
         """Cut the network; links across the cut end when they have been idle for too long."""
         self.faults.partition(*islands)

@@ -283,7 +283,7 @@ def test_fragment_that_is_never_continued_ends_the_link() -> None:
 
 @pytest.mark.parametrize("flags", [FrameFlag.COMPRESSED, FrameFlag.FRAGMENTED])
 def test_first_words_are_plain(flags: FrameFlag) -> None:
-    frame = replace(frame_of(greeting()), flags=flags)
+    frame = msgspec.structs.replace(frame_of(greeting()), flags=flags)
     assert refusal(acceptor().receive(frame, CONTROL)) is ErrorCode.MALFORMED
 
 

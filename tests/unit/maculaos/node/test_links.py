@@ -202,19 +202,27 @@ def test_node_without_links_dials_what_it_knows_though_members_lived_there() -> 
     assert ADDRESS["b"] in dials
 
 
-def test_whoever_dials_says_at_once_what_views_are_compared_by() -> None:
+def test_whoever_dials_again_says_at_once_what_views_are_compared_by() -> None:
     node = make_node(peers=(ADDRESS["b"],))
     (dial,) = (each for each in node.advance(0.0) if isinstance(each, Dial))
-    (word,) = dial.first_words
+    assert dial.first_words == ()
+    node.link_up(1, identity("b"), met("b", is_outbound=True, dialled=ADDRESS["b"]), 0.1)
+    node.link_down(1, "silence", 20.0)
+    again: list[Dial] = []
+    while not again:
+        again = [each for each in node.advance(node.next_deadline()) if isinstance(each, Dial)]
+    (word,) = again[0].first_words
     assert isinstance(word, Digest)
-    assert word.members == 1
+    assert word.members == 2
     assert may_travel_early(word)
     other = make_node("b")
     other.link_up(1, identity("a"), met("a", is_outbound=False), 0.1)
-    ((_, state),) = sent(other.receive(1, word, 0.1), Heartbeat)
+    assert sent(other.receive(1, word, 0.1), Heartbeat) == [], "both hold the same"
+    other.link_up(2, identity("c"), met("c", is_outbound=False), 0.2)
+    ((_, state),) = sent(other.receive(1, word, 0.3), Heartbeat)
     assert isinstance(state, Heartbeat)
     assert state.wants_reply
-    assert identity("b").node_id in {each.node_id for each in state.rumours}
+    assert identity("c").node_id in {each.node_id for each in state.rumours}
 
 
 def test_node_that_moved_tells_where_it_is_and_does_not_dial_itself_there() -> None:

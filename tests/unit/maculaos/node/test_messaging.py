@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from bare_node import HI, ask, closed, counter, identity, linked_node, make_node, met, sent, told
-from maculaos.effects import Effect, Send
+from bare_node import HI, ask, closed, counter, linked_node, sent, told
+from eventful_node import LOTS, A, B, C, D, answers, deliveries, run_of, wanting, watching
+from maculaos.effects import Send
 from maculaos.node.routing import MAX_HOPS
 from maculaos.settings import EventSettings
 from maculaos.wire.events import (
-    Delivery,
     Events,
-    Interest,
-    InterestDigest,
-    InterestState,
-    InterestWanted,
     Post,
     Receipt,
     Taken,
@@ -25,48 +21,12 @@ from maculaos.wire.events import (
     Watch,
     Wish,
 )
-from maculaos.wire.messages import Heartbeat, RpcError, RpcResult, Rumour
+from maculaos.wire.messages import Heartbeat, RpcError, Rumour
 from maculaos.wire.registry import ErrorCode, Policy, RpcErrorCode, StreamClass
-from maculaos.wire.values import decode_value, encode_value
+from maculaos.wire.values import encode_value
 
 if TYPE_CHECKING:
     from maculaos.node import Node
-
-A, B, C, D = (bytes(identity(name).node_id) for name in "abcd")
-LOTS = 1_000_000
-
-
-def wanting(node: Node, link: int, name: str, *wishes: Wish, version: int = 1) -> None:
-    """A peer says what its clients want."""
-    node.receive(link, Interest(identity(name).node_id, 1, version, wishes), 0.0)
-
-
-def watching(*peers: str, **limits: int) -> Node:
-    """Node a, linked with these, whose client wants news."""
-    node = linked_node(*peers, events=None, **limits)
-    node.receive_from_client(1, Watch(0, 1, "news.*", LOTS), 0.0)
-    return node
-
-
-def deliveries(effects: list[Effect]) -> list[tuple[int, Delivery]]:
-    found = told(effects)
-    return [(client, each) for client, each in found if isinstance(each, Delivery)]
-
-
-def answers(effects: list[Effect]) -> list[Any]:
-    """What the results for clients hold, and the codes of errors."""
-    values: list[Any] = []
-    for _, message in told(effects):
-        if isinstance(message, RpcResult):
-            values.append(decode_value(message.payload))
-        elif isinstance(message, RpcError):
-            values.append(RpcErrorCode(message.code))
-    return values
-
-
-def run_of(name: str = "b", sequence: int = 5, **more: object) -> Events:
-    """A run that a peer published."""
-    return Events("news.x", identity(name).node_id, sequence, (HI,), **more)  # type: ignore[arg-type]
 
 
 def test_a_run_goes_to_who_wants_it_and_to_nobody_else() -> None:
@@ -171,81 +131,6 @@ def test_what_nobody_asked_an_answer_for_gets_none() -> None:
     assert node.receive_from_client(1, Post(0, "a*", (HI,)), 0.0) == []
 
 
-def test_interest_is_told_when_it_begins_and_when_it_ends() -> None:
-    node = linked_node("b")
-    node.client_up(2, 0.0)
-    (begun,) = sent(node.receive_from_client(1, Watch(0, 1, "news", 1), 1.0), Interest)
-    assert begun == (1, Interest(A, 1, 1, (Wish("news"),)))
-    assert sent(node.receive_from_client(2, Watch(0, 1, "news", 1), 2.0), Interest) == []
-    assert sent(node.receive_from_client(1, Unwatch(1), 3.0), Interest) == []
-    (ended,) = sent(node.client_down(2, 4.0), Interest)
-    assert ended == (1, Interest(A, 1, 2, (), (Wish("news"),)))
-
-
-def test_much_that_is_wanted_at_once_is_told_in_one_word() -> None:
-    node = linked_node("b")
-    effects = [
-        effect
-        for number in range(50)
-        for effect in node.receive_from_client(1, Watch(0, number, f"t{number}", 1), 1.0)
-    ]
-    assert len(sent(effects, Interest)) == 1
-    assert node.next_deadline() < 1.1
-    ((_, rest),) = sent(node.advance(1.1), Interest)
-    assert isinstance(rest, Interest)
-    assert len(rest.added) == 49
-
-
-def test_a_new_link_hears_how_far_everybody_was_heard_and_asks_for_the_rest() -> None:
-    node = linked_node("b")
-    node.receive_from_client(1, Watch(0, 1, "news", 1), 1.0)
-    wanting(node, 1, "b", Wish("x"))
-    effects = node.link_up(9, identity("c"), met("c", is_outbound=False), 2.0)
-    ((_, digest),) = sent(effects, InterestDigest)
-    assert digest == InterestDigest((InterestState(A, 1, 1), InterestState(B, 1, 1)))
-    asked = node.receive(9, InterestWanted((A, B, D)), 2.0)
-    assert [message for _, message in sent(asked, Interest)] == [
-        Interest(A, 1, 1, (Wish("news"),), is_whole=True),
-        Interest(B, 1, 1, (Wish("x"),), is_whole=True),
-    ]
-    told_more = InterestDigest((InterestState(C, 4, 2), InterestState(B, 1, 1)))
-    assert sent(node.receive(9, told_more, 2.0), InterestWanted) == [(9, InterestWanted((C,)))]
-
-
-def test_words_of_others_are_passed_on_once_and_not_back() -> None:
-    node = linked_node("b", "c")
-    word = Interest(B, 1, 1, (Wish("news"),))
-    assert sent(node.receive(1, word, 0.0), Interest) == [(2, word)]
-    assert node.receive(2, word, 0.0) == []
-
-
-def test_a_gap_is_closed_by_asking_for_the_whole() -> None:
-    node = linked_node("b")
-    later = Interest(B, 1, 3, (Wish("news"),))
-    assert sent(node.receive(1, later, 0.0), InterestWanted) == [(1, InterestWanted((B,)))]
-
-
-def test_a_node_that_hears_what_it_never_said_begins_another_life() -> None:
-    node = watching("b", "c")
-    ((_, refuted), _) = sent(node.receive(1, Interest(A, 5, 9, ()), 1.0), Interest)
-    assert refuted == Interest(A, 6, 2, (Wish("news.*"),), is_whole=True)
-
-
-@pytest.mark.parametrize(
-    "word",
-    [
-        Interest(b"short", 1, 1, ()),
-        Interest(B, 1, 1, (Wish("a*b"),)),
-        Interest(B, 1, 1, (Wish("a", "x" * 65),)),
-        Interest(B, 1, 1, (Wish("a", "g", 0),)),
-        InterestDigest((InterestState(b"", 1, 1),)),
-        InterestWanted((b"x",)),
-    ],
-)
-def test_who_tells_nonsense_of_interest_loses_the_link(word: Interest) -> None:
-    assert closed(linked_node("b").receive(1, word, 0.0)) == [(1, ErrorCode.MALFORMED)]
-
-
 @pytest.mark.parametrize(
     "run",
     [
@@ -258,6 +143,7 @@ def test_who_tells_nonsense_of_interest_loses_the_link(word: Interest) -> None:
         run_of(priority=4),
         run_of(priority=-1),
         run_of(ttl_ms=-1),
+        run_of(group="g" * 65),
         Events("news.x", b"me", 1, (HI,), A[:8], 3),
         Events("x" * 256, B, 1, (HI,)),
         Events("news.x", B, 1, (HI,) * 10_001),
@@ -317,117 +203,6 @@ def test_what_waited_has_less_time_left_and_at_last_none() -> None:
     assert counter(node, "events_expired") == 1
 
 
-def test_an_acknowledged_run_is_confirmed_when_every_client_has_taken_it() -> None:
-    node = watching("b")
-    node.client_up(2, 0.0)
-    node.receive_from_client(2, Watch(0, 4, "**", LOTS), 0.0)
-    run = run_of(acknowledge=True, life=3)
-    one, two = sorted(deliveries(node.receive(1, run, 0.0)), key=lambda told: told[0])
-    again = node.receive(1, run, 0.0)
-    assert deliveries(again) == []
-    assert sent(again, Receipt) == [(1, Receipt((5,), is_under_way=True, through=4))]
-    assert sent(node.receive_from_client(1, Taken(1, 1, (one[1].number,)), 0.0), Receipt) == []
-    # Nobody confirms what another client holds.
-    assert node.receive_from_client(1, Taken(1, 1, (two[1].number,)), 0.0) == []
-    done = node.receive_from_client(2, Taken(4, 1, (two[1].number,)), 0.0)
-    assert sent(done, Receipt) == [(1, Receipt((5,), through=5))]
-    assert sent(node.receive(1, run, 0.0), Receipt) == [(1, Receipt((5,), through=5))]
-
-
-def test_a_full_queue_refuses_an_acknowledged_run() -> None:
-    node = linked_node("b")
-    node.receive_from_client(1, Watch(0, 1, "news.x", 0, queue=1), 0.0)
-    node.receive(1, run_of(acknowledge=True, life=3), 0.0)
-    second = run_of(sequence=6, acknowledge=True, life=3, after=5)
-    refused = Receipt((6,), RpcErrorCode.OVERLOADED, through=4)
-    assert sent(node.receive(1, second, 0.0), Receipt) == [(1, refused)]
-    third = run_of(sequence=7, acknowledge=True, life=3, after=6)
-    missed = Receipt((), through=4)
-    assert sent(node.receive(1, third, 0.0), Receipt) == [(1, missed)]
-    node.receive_from_client(1, Taken(1, 10), 0.0)
-    assert len(deliveries(node.receive(1, second, 0.0))) == 1
-
-
-def test_a_run_without_subscribers_is_confirmed_at_once() -> None:
-    node = linked_node("b")
-    run = run_of(acknowledge=True, life=3)
-    assert sent(node.receive(1, run, 0.0), Receipt) == [(1, Receipt((5,), through=5))]
-    shared = run_of(sequence=6, acknowledge=True, life=3, group="g")
-    nobody = Receipt((6,), RpcErrorCode.NO_PROVIDER, group="g")
-    assert sent(node.receive(1, shared, 0.0), Receipt) == [(1, nobody)]
-
-
-def test_what_a_lost_client_held_goes_to_another_of_its_group() -> None:
-    node = linked_node("b")
-    for client in (2, 3):
-        node.client_up(client, 0.0)
-        node.receive_from_client(client, Watch(0, 1, "news.*", LOTS, "g"), 0.0)
-    ((holder, _),) = deliveries(node.receive(1, run_of(acknowledge=True, group="g", life=1), 0.0))
-    ((other, delivery),) = deliveries(node.client_down(holder, 1.0))
-    assert {holder, other} == {2, 3}
-    done = node.receive_from_client(other, Taken(1, 1, (delivery.number,)), 1.0)
-    assert sent(done, Receipt) == [(1, Receipt((5,), group="g", through=5))]
-
-
-def test_a_shared_run_is_dealt_out_here_and_elsewhere() -> None:
-    node = linked_node("b")
-    for client in (2, 3):
-        node.client_up(client, 0.0)
-        node.receive_from_client(client, Watch(0, 1, "jobs", LOTS, "g"), 0.0)
-    wanting(node, 1, "b", Wish("jobs", "g", 2))
-    payloads = tuple(encode_value(number) for number in range(8))
-    effects = node.receive_from_client(1, Post(1, "jobs", payloads), 0.0)
-    away = [each.payloads for _, each in sent(effects, Events) if isinstance(each, Events)]
-    here = [each.payloads for _, each in deliveries(effects)]
-    dealt = [bytes(payload) for part in (*away, *here) for payload in part]
-    assert sorted(dealt) == sorted(map(bytes, payloads))
-    assert [sum(map(len, parts)) for parts in (away, here)] == [4, 4]
-    got = Counter(client for client, each in deliveries(effects) for _ in each.payloads)
-    assert got == {2: 2, 3: 2}
-    assert answers(effects) == [[1, 0]]
-
-
-def test_a_node_tells_how_many_share_there() -> None:
-    node = linked_node("b")
-    said = []
-    for number in range(4):
-        effects = node.receive_from_client(1, Watch(0, number, "jobs", 1, "g"), float(number))
-        said += [message for _, message in sent(effects, Interest)]
-    said += [message for _, message in sent(node.receive_from_client(1, Unwatch(2), 9.0), Interest)]
-    one, two, three, four = (Wish("jobs", "g", weight) for weight in (1, 2, 3, 4))
-    assert said == [
-        Interest(A, 1, 1, (one,)),
-        Interest(A, 1, 2, (two,), (one,)),
-        Interest(A, 1, 3, (three,), (two,)),
-        Interest(A, 1, 4, (four,), (three,)),
-        Interest(A, 1, 5, (three,), (four,)),
-    ]
-    asked = node.receive(1, InterestWanted((A,)), 9.0)
-    assert sent(asked, Interest) == [(1, Interest(A, 1, 5, (three,), is_whole=True))]
-
-
-def test_too_much_that_is_not_confirmed_is_refused() -> None:
-    node = linked_node("b", pending_calls=2)
-    wanting(node, 1, "b", Wish("news"))
-    got = [
-        answers(node.receive_from_client(1, Post(number, "news", (HI,), True), 0.0))
-        for number in (1, 2, 3)
-    ]
-    assert got == [[], [], [RpcErrorCode.OVERLOADED]]
-
-
-def test_a_link_that_comes_back_carries_at_once_what_is_not_confirmed() -> None:
-    node = linked_node("b")
-    wanting(node, 1, "b", Wish("news"))
-    ((_, first),) = sent(node.receive_from_client(1, Post(1, "news", (HI,), True), 0.0), Events)
-    assert isinstance(first, Events)
-    node.link_down(1, "lost", 0.1)
-    effects = node.link_up(2, identity("b"), met("b", is_outbound=True, life=1), 0.2)
-    ((link, again),) = sent(effects, Events)
-    assert isinstance(again, Events)
-    assert (link, again.sequence, again.payloads) == (2, first.sequence, first.payloads)
-
-
 def test_trace_answers_without_those_that_do_not_answer() -> None:
     node = linked_node("b", "c")
     wanting(node, 1, "b", Wish("news"))
@@ -442,10 +217,17 @@ def test_trace_answers_without_those_that_do_not_answer() -> None:
     assert (len(route_b["hops"]), route_c) == (2, {"node": "c", "hops": []})
 
 
-def test_nobody_forges_a_receipt_that_nobody_waits_for() -> None:
+def test_copies_of_retained_events_go_when_nobody_wants_them_any_more() -> None:
     node = linked_node("b")
-    assert node.receive(1, Receipt((1, 2, 3)), 0.0) == []
-    assert node.receive(1, Receipt((1,), trace=(run_of().trace)), 0.0) == []
+    for number, pattern in ((1, "news.*"), (2, "**")):
+        node.receive_from_client(1, Watch(0, number, pattern, LOTS), 0.0)
+    node.receive(1, run_of(retain_ms=60_000), 0.0)
+    node.receive_from_client(1, Unwatch(1), 1.0)
+    again = node.receive_from_client(1, Watch(0, 3, "news.x", LOTS), 2.0)
+    assert [each.is_retained for _, each in deliveries(again)] == [True]
+    for number in (2, 3):
+        node.receive_from_client(1, Unwatch(number), 3.0)
+    assert deliveries(node.receive_from_client(1, Watch(0, 4, "news.x", LOTS), 4.0)) == []
 
 
 class CheapSeal:
@@ -498,15 +280,3 @@ def test_subscriptions_are_bounded_and_counted() -> None:
     stats = ask(node, "macula.stats")
     assert isinstance(stats, dict)
     assert stats["subscriptions"] == 2
-
-
-def test_an_earlier_life_of_a_node_is_forgotten_by_those_it_meets() -> None:
-    node = make_node("b")
-    effects = node.link_up(1, identity("a"), met("a", is_outbound=False), 0.0)
-    node.receive(1, Interest(A, 5, 1, (Wish("news"),)), 0.0)
-    del effects
-    digest = InterestDigest((InterestState(A, 6, 0),))
-    assert sent(node.receive(1, digest, 0.0), InterestWanted) == [(1, InterestWanted((A,)))]
-    node.receive(1, Interest(A, 6, 0, (), is_whole=True), 0.0)
-    node.client_up(1, 0.0)
-    assert answers(node.receive_from_client(1, Post(1, "news", (HI,)), 0.0)) == [[0, 0]]

@@ -29,6 +29,10 @@ def test_single_events_go_round(members: int, runs: int) -> None:
     assert max(got.values()) - min(got[each] for each in range(members)) <= 1
 
 
+def test_turns_that_follow_are_one_slice() -> None:
+    assert list(Turns().deal("g", "xxxy", 8)) == [("x", slice(0, 6)), ("y", slice(6, 8))]
+
+
 def test_groups_have_turns_of_their_own() -> None:
     turns = Turns()
     ((first, _),) = turns.deal("a", "xy", 1)

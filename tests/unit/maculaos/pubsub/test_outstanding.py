@@ -171,6 +171,14 @@ def test_a_receipt_may_confirm_all_that_came_before() -> None:
     assert [each.asked[1] for each in complete] == [1, 2, 3]
 
 
+def test_where_nobody_wants_a_run_any_more_nobody_confirms_it() -> None:
+    outstanding = Outstanding(100, 1000)
+    add(outstanding, 1, (ANN, "", 2), (BOB, "", 2))
+    outstanding.confirmed((ANN, "", 2), [1], 0.0, 1, is_missed=False)
+    ((done,), _) = outstanding.confirmed((BOB, "", 2), [1], 0.0)
+    assert (done.targets, done.confirmed) == (2, 1)
+
+
 def test_what_a_target_misses_is_sent_at_once_but_not_over_and_over() -> None:
     outstanding = Outstanding(100, 1000)
     for sequence in (1, 2, 3):
@@ -217,13 +225,40 @@ def test_a_target_without_room_gets_nothing_before_its_time() -> None:
     assert sequences(outstanding.advance(due)[1]) == [1]
 
 
+def test_a_target_that_has_room_again_gets_at_once_what_it_refused() -> None:
+    outstanding = Outstanding(100, 1000)
+    for sequence in (1, 2):
+        add(outstanding, sequence)
+    outstanding.refused((ANN, "", 2), 1, 0.0)
+    assert sequences(outstanding.missed((ANN, "", 2), 0.01)) == [1, 2]
+
+
+def test_nobody_is_told_of_a_gap_behind_what_was_refused() -> None:
+    arrivals, source = Arrivals(10), (ANN, "", 2)
+    arrivals.refuse(source, 1, "news")
+    assert not any(arrivals.tells_gap(source, 1) for _ in range(20))
+    arrivals.accept(source, 1, 1)
+    assert arrivals.tells_gap(source, 1)
+
+
 def test_what_was_sent_behind_a_withdrawn_run_is_sent_again() -> None:
     outstanding = Outstanding(100, 1000)
     for sequence in (1, 2):
         add(outstanding, sequence)
-    withdrawn, orders = outstanding.withdraw((ANN, "", 2), 1, 0.0)
-    assert withdrawn is not None
+    (withdrawn,), orders = outstanding.withdraw((ANN, "", 2), [1])
+    assert withdrawn.sequence == 1
     assert [(order.sending.sequence, order.after) for order in orders] == [(2, 0)]
+
+
+def test_what_waited_for_who_is_gone_waits_no_more() -> None:
+    outstanding = Outstanding(100, 1000)
+    for sequence in (1, 2):
+        add(outstanding, sequence, (ANN, "", 2), (BOB, "", 2))
+    abandoned = outstanding.abandon(ANN)
+    assert [(leg[0], sending.sequence) for leg, sending in abandoned] == [(ANN, 1), (ANN, 2)]
+    complete, _ = outstanding.confirmed((BOB, "", 2), [1, 2], 0.0)
+    assert [each.asked[1] for each in complete] == [1, 2]
+    assert len(outstanding) == 0
 
 
 def test_what_is_late_is_told_once() -> None:
@@ -231,7 +266,7 @@ def test_what_is_late_is_told_once() -> None:
     outstanding.add(sending(1, until=0.2), [(ANN, "", 2)], 0.0)
     (late,), _ = outstanding.advance(0.2)
     assert late.sequence == 1
-    outstanding.withdraw((ANN, "", 2), 1, 0.2)
+    outstanding.withdraw((ANN, "", 2), [1])
     assert outstanding.advance(1e9) == ([], [])
 
 

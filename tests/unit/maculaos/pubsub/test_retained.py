@@ -52,10 +52,11 @@ def test_count_and_bytes_are_bounded_and_the_oldest_gives_way(limit: int, size: 
     assert held == list(range(20 - min(limit, size // 4), 20))
 
 
-def test_what_is_wanted_no_more_goes() -> None:
+def test_what_is_removed_is_told_no_more() -> None:
     events = RetainedEvents(100, 1000)
     events.put(kept("a", 1))
     events.put(kept("b", 2))
-    events.drop_unwanted(lambda each: each.topic == "b")
+    events.remove("a", b"p")
+    events.remove("nothing", b"p")
     assert [each.topic for each in events.matching("**", 0.0)] == ["b"]
     assert events.sequence_of("a", b"p") is None

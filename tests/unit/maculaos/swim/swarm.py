@@ -121,8 +121,6 @@ class Swarm:
         self.links[one][other] = self.links[other][one] = None
         self.carry(one, self.nodes[one].peer_up(self.me[other], self.now))
         self.carry(other, self.nodes[other].peer_up(self.me[one], self.now))
-        # What who dials says first.
-        self.carry(one, [SendDigest(self.me[other].node_id, *self.nodes[one].members.opening())])
 
     def unlink(self, one: int, other: int, *, is_lost: bool = True) -> None:
         """Take a link down."""

@@ -34,8 +34,7 @@ def compare(one: Membership, other: Membership) -> list[Request]:
     """Link the two and carry all that is said to and fro until nothing more is."""
     nodes = {PEER.node_id: (other, ME.node_id), ME.node_id: (one, PEER.node_id)}
     said: list[Request] = []
-    opening = SendDigest(PEER.node_id, *one.members.opening())
-    waiting = deque([*one.peer_up(PEER, 0.0), *other.peer_up(ME, 0.0), opening])
+    waiting = deque([*one.peer_up(PEER, 0.0), *other.peer_up(ME, 0.0)])
     while waiting:
         request = waiting.popleft()
         if isinstance(request, SendDigest | SendState):

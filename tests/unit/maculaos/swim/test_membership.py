@@ -172,13 +172,14 @@ def test_who_asks_for_everything_gets_it() -> None:
     assert reply.rumours == (one.me, *one.members)
 
 
-def test_who_dials_begins_to_compare_and_the_other_end_waits_for_it() -> None:
+def test_a_new_link_begins_with_a_comparison_by_the_smaller_id() -> None:
     one = membership(2)
-    assert one.members.opening() == (2, one.members.digest.total)
-    assert one.peer_up(rumour(3), 1.0) == [MemberChanged(None, rumour(3))]
-    (reply,) = one.hear_digest(node_id(3), 1, 7, b"", 1.0)
-    assert isinstance(reply, SendState)
-    assert reply.wants_reply
+    requests = one.peer_up(rumour(3), 1.0)
+    assert requests == [
+        MemberChanged(None, rumour(3)),
+        SendDigest(node_id(3), 3, one.members.digest.total),
+    ]
+    assert one.peer_up(rumour(0), 1.0) == [MemberChanged(None, rumour(0))]
 
 
 def test_who_comes_back_is_told_at_once_what_is_held_of_it() -> None:
