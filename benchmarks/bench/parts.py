@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import socket
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ PEERS_PYTHON: Final = ROOT / "var" / "peers" / "bin" / "python"
 OUR_PYTHON: Final = Path(sys.executable)
 _PATIENCE_S: Final = 90.0
 _END_S: Final = 10.0
+# Below those that systems give to whoever wants any.
+_PORTS: Final = range(20_000, 30_000)
 # What a process may say in one line.
 _LINE_BYTES: Final = 1 << 20
 
@@ -112,8 +115,19 @@ async def part(name: str, command: list[str], folder: Path) -> AsyncIterator[Par
         await running.end()
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """A port of this machine that nobody listens on now."""
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> list[int]:
+    """Ports of this machine that nobody listens on now, nor gets from the system as any free one.
+
+    Raises ``RuntimeError`` if there are not so many.
+    """
+    tried = random.Random().sample(_PORTS, len(_PORTS))  # noqa: S311  # no secret
+    with ExitStack() as held:
+        found = []
+        for port in tried:
+            taken = held.enter_context(socket.socket(socket.AF_INET, kind))
+            with suppress(OSError):
+                taken.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError(f"no {count} free ports")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench import throwaway
 from bench.contest import Contender, Places
-from bench.parts import OUR_PYTHON, PEERS_PYTHON, free_port, part
+from bench.parts import OUR_PYTHON, PEERS_PYTHON, free_ports, part
 from credentials import make_realm
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def mosquitto(folder: Path, takers: int) -> AsyncIterator[Places]:
 async def direct(folder: Path, takers: int) -> AsyncIterator[Places]:
     """Nothing between: takers listen, the giver dials them."""
     throwaway.certificates(folder)
-    ports = [free_port() for _ in range(takers)]
+    ports = free_ports(takers)
     here = ["--folder", str(folder)]
     yield Places(
         [*here, "--dial", ",".join(map(str, ports))],
@@ -100,7 +100,7 @@ async def daemons(folder: Path, takers: int) -> AsyncIterator[Places]:
 async def _broker(
     folder: Path, takers: int, program: str, settings: str, words: list[str]
 ) -> AsyncIterator[Places]:
-    port = free_port(socket.SOCK_STREAM)
+    (port,) = free_ports(1, socket.SOCK_STREAM)
     configuration = folder / "broker.conf"
     configuration.write_text(settings.format(port=port, folder=folder))
     command = [_found(program), *words, str(configuration)]
@@ -124,7 +124,7 @@ def _nodes(folder: Path, takers: int) -> list[Path]:
     """A folder for each node, with its configuration; the first is the giver's."""
     realm = make_realm(folder)
     names = [f"n{number}" for number in range(takers + 1)]
-    ports = [free_port() for _ in names]
+    ports = free_ports(len(names))
     peers = [f"127.0.0.1:{port}" for port in ports[1:]]
     found = []
     for name, port in zip(names, ports, strict=True):

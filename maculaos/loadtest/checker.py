@@ -100,8 +100,8 @@ class Checker:
                 if not absences or absences[-1][1] < math.inf:
                     absences.append((at_s, math.inf))
 
-    def take(self, subscriber: int, publisher: int, sequence: int) -> bool:
-        """An event came; whether it came for the first time."""
+    def take(self, subscriber: int, publisher: int, sequence: int, at_s: float = -math.inf) -> bool:
+        """An event came at that time; whether it came for the first time."""
         pair = (publisher, subscriber)
         came = self._came.get(pair)
         if came is None or not 0 <= sequence < len(self._fates[publisher]):
@@ -120,7 +120,7 @@ class Checker:
         else:
             self._last[pair] = sequence
         if pair in self._absences:
-            self._return(pair, self._due[publisher][sequence])
+            self._return(pair, max(self._due[publisher][sequence], at_s))
         return True
 
     def losses(self) -> Iterator[Loss]:
@@ -158,12 +158,12 @@ class Checker:
             foreign=self.foreign,
         )
 
-    def _return(self, pair: tuple[int, int], due_s: float) -> None:
-        """An event came that was due then; an old one, sent again, ends no absence."""
+    def _return(self, pair: tuple[int, int], at_s: float) -> None:
+        """An event came then: one that waited for the subscriber does not date its return back."""
         absences = self._absences[pair]
         since, until = absences[-1]
-        if due_s >= since and until == math.inf:
-            absences[-1] = (since, due_s)
+        if at_s >= since and until == math.inf:
+            absences[-1] = (since, at_s)
 
     def _missing(self, fate: Fate) -> Iterator[tuple[int, int, int]]:
         for (publisher, subscriber), came in self._came.items():

@@ -74,6 +74,6 @@ class Load:
         if run != self.run:
             if run == self.run - 1:
                 self._met.add((publisher, subscriber))
-        elif self.checker.take(subscriber, publisher, sequence):
+        elif self.checker.take(subscriber, publisher, sequence, now_s):
             took_us = round(now_s * 1_000_000) - due_us
             self.timeline.at(now_s).delivered.record(took_us)

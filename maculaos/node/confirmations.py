@@ -70,7 +70,7 @@ class Confirmations:
         """Send a run of a client (and the number of its request), and keep it."""
         self._counters.runs_acknowledged += 1
         expires_at = now + (run.ttl_ms / 1000 if run.ttl_ms else DEFAULT_DEADLINE_S)
-        confirmation = Confirmation(asked)
+        confirmation = Confirmation(asked, now)
         orders: list[Order] = []
         nodes = (*plan.nodes, self._me) if plan.is_here else plan.nodes
         if nodes:
@@ -94,7 +94,10 @@ class Confirmations:
             orders = self._outstanding.under_way(leg, sequences[-1] if sequences else 0, now)
             return self._carry(orders, now)
         is_nobody = receipt.code == RpcErrorCode.NO_PROVIDER and not receipt.group
-        taken = sequences if is_nobody or not receipt.code else ()
+        taken = () if receipt.code else sequences
+        if is_nobody:
+            began_at = now - receipt.up_ms / 1000
+            taken = tuple(each for each in sequences if self._is_since(leg, each, began_at))
         complete, orders = self._outstanding.confirmed(
             leg, taken, now, receipt.through, is_missed=not is_nobody
         )
@@ -143,6 +146,8 @@ class Confirmations:
             key = (sending.sequence, order.leg[1], order.after, order.is_again)
             alike.setdefault(key, []).append(order)
         effects: list[Effect] = []
+        if orders[0].is_again:
+            self._multicast.turn()
         for (_, _, after, is_again), same in alike.items():
             sending = same[0].sending
             run = sending.run
@@ -165,6 +170,11 @@ class Confirmations:
         if receipt is not None:
             effects += self.receipt(self._me, receipt, now)
         return effects
+
+    def _is_since(self, leg: Leg, sequence: int, began_at: float) -> bool:
+        """Whether a target that began its life then has had that run in the same life only."""
+        sending = self._outstanding.get(leg, sequence)
+        return sending is None or sending.confirmation.began_at >= began_at
 
     def _not_taken(self, leg: Leg, receipt: Receipt, now: float) -> list[Effect]:
         """A target refused runs, or lost them."""
@@ -232,6 +242,8 @@ class Confirmations:
         """Why a target did not take a run, for people."""
         if code == RpcErrorCode.PROVIDER_LOST:
             return f"a subscriber on {self._name(node)} was lost before it took it"
+        if code == RpcErrorCode.NO_PROVIDER:
+            return f"{self._name(node)} started again before its subscribers took it"
         return f"{self._name(node)} did not hand it over in time"
 
     def _name(self, node: NodeId) -> str:

@@ -87,7 +87,7 @@ def make_cores(
         directory=directory,
         relay=relay,
         paths=paths,
-        messaging=Messaging(ground, settings, rng),
+        messaging=Messaging(ground, settings, rng, now),
         calls=Calls(membership, links, paths, counters, choosing, pending),
         counters=counters,
     )

@@ -88,7 +88,9 @@ class Ground:
 class Messaging:
     """What publish/subscribe does in one node; times are monotonic seconds."""
 
-    def __init__(self, ground: Ground, settings: NodeSettings, rng: random.Random) -> None:
+    def __init__(
+        self, ground: Ground, settings: NodeSettings, rng: random.Random, now: float
+    ) -> None:
         membership, counters, limits = ground.membership, ground.counters, settings.limits
         me, members = membership.me.node_id, membership.members
         self._me = me
@@ -102,7 +104,7 @@ class Messaging:
         self.multicast = multicast
         self.plans = Plans(me, self.interest.realm, self.deliveries, multicast)
         self.runs = Runs(me, rng, signs=settings.events.sign)
-        self.receipts = Receipts(_SOURCES, self.deliveries, ground.relay, counters)
+        self.receipts = Receipts(_SOURCES, self.deliveries, ground.relay, counters, now)
         self.retention = Retention(me, members, self.deliveries)
         self.traces = Traces(membership.me, members)
         self.posts = Posts(me, self.runs, self.plans, self.deliveries, multicast, counters)
@@ -199,6 +201,8 @@ class Messaging:
             is_here, effects = self.multicast.pass_on(link, run)
             if not (is_here and self._is_first(run)):
                 return effects
+            if run.acknowledge:
+                self.receipts.came_over(link, NodeId(run.publisher))
         taken = self._take(NodeId(run.publisher), run, now)
         return [*effects, *taken] if effects else taken
 
@@ -222,6 +226,10 @@ class Messaging:
         effects, news = self.interest.receive(link, message, now)
         if isinstance(message, Interest):
             self.plans.clear()
+        if len(self.confirmations):
+            # Subscribers are back: what waits for them need not wait for its timer.
+            for node, _ in news:
+                effects += self.confirmations.retry(node, now)
         return [*effects, *self._tell_retained(news, now)]
 
     def link_up(self, link: Link, now: float) -> list[Effect]:
@@ -233,6 +241,7 @@ class Messaging:
     def link_down(self, link: Link, now: float) -> list[Effect]:
         """A link is gone: what its peer has not confirmed goes another way."""
         self.plans.clear()
+        self.receipts.link_down(link)
         return self.confirmations.retry(link.peer.node_id, now)
 
     def member_changed(self, after: Rumour, now: float) -> list[Effect]:

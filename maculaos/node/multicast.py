@@ -51,6 +51,10 @@ class Multicast:
         """Nobody remembers that member any more."""
         self._by_prefix.pop(node[:TARGET_SIZE], None)
 
+    def turn(self) -> None:
+        """What is sent again from now on goes another way than what was before."""
+        self._routing.turn()
+
     def split(self, nodes: Iterable[NodeId]) -> tuple[tuple[int, ...], tuple[NodeId, ...]]:
         """The links to those that are linked, and the others."""
         linked, far = [], []
@@ -72,14 +76,14 @@ class Multicast:
     ) -> list[Effect]:
         """A run of this node to targets behind these links, and to others; not to itself.
 
-        A run that is sent again goes another way to the others than before.
+        A run that is sent again goes another way to the others than before ``turn``.
         """
         stream, count = MESSAGE_STREAMS[run.priority], len(run.payloads)
         copies: dict[int, list[bytes]] = {}
         for node in far:
             link = self._routing.next_hop(node)
             if link is not None and is_again:
-                link = self._routing.detour(link) or link
+                link = self._routing.detour(link, turns=False) or link
             if link is not None:
                 copies.setdefault(link.number, []).append(node[:TARGET_SIZE])
         effects: list[Effect] = []
@@ -127,12 +131,15 @@ class Multicast:
         return is_here, effects
 
     def _onward(self, came_over: Link, target: bytes) -> Link | None:
-        """The next link to a target; not the one that the run came over."""
+        """The next link to a target; not the one that the run came over.
+
+        A node that has just begun knows few members: others know the way.
+        """
         node = self._by_prefix.get(target)
-        if node is None:
-            return None
-        onward = self._routing.next_hop(node)
-        return self._routing.detour(came_over) if onward is came_over else onward
+        onward = None if node is None else self._routing.next_hop(node)
+        if onward is None or onward is came_over:
+            return self._routing.detour(came_over)
+        return onward
 
     def _copies(self, run: Events, link: int, targets: list[bytes], hops: int) -> list[Effect]:
         stream = MESSAGE_STREAMS[run.priority]

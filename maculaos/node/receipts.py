@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from maculaos.node.runs import for_clients
 from maculaos.pubsub.arrivals import Arrivals, Standing
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from maculaos.identity import NodeId
     from maculaos.node.counters import Counters
     from maculaos.node.deliveries import Deliveries
+    from maculaos.node.links import Link
     from maculaos.node.relay import Relay
     from maculaos.pubsub.arrivals import Source
     from maculaos.wire.events import Events
@@ -24,13 +28,15 @@ class Receipts:
     """What this node takes of others, and of itself; times are monotonic seconds."""
 
     def __init__(
-        self, limit: int, deliveries: Deliveries, relay: Relay, counters: Counters
+        self, limit: int, deliveries: Deliveries, relay: Relay, counters: Counters, now: float
     ) -> None:
+        self._began_at = now
         self._deliveries = deliveries
         self._relay = relay
         self._counters = counters
         self._arrivals = Arrivals(limit)
-        self.forget = self._arrivals.forget
+        # The links that runs of others came over: that way was open, and leads back.
+        self._ways: dict[NodeId, Link] = {}
 
     def take(
         self, publisher: NodeId, run: Events, now: float
@@ -44,6 +50,8 @@ class Receipts:
         match self._arrivals.judge(source, run.life, run.after, run.sequence):
             case Standing.TAKEN:
                 code = self._arrivals.code_of(source, run.sequence)
+                if code == RpcErrorCode.NO_PROVIDER:
+                    return self._nobody(source, run.sequence, now), []
                 return self.receipt(source, (run.sequence,), code), []
             case Standing.UNDER_WAY:
                 return self.receipt(source, (run.sequence,), is_under_way=True), []
@@ -58,10 +66,9 @@ class Receipts:
             return self.receipt(source, (run.sequence,), int(RpcErrorCode.OVERLOADED)), []
         self._arrivals.accept(source, run.life, run.sequence)
         if not (taking.left or run.group):
-            # Nobody here wants it any more: it is not taken, and not missed.
             self._deliveries.finished.remove(taking)
-            self._arrivals.taken(source, run.sequence, 0)
-            return self.receipt(source, (run.sequence,), int(RpcErrorCode.NO_PROVIDER)), effects
+            self._arrivals.taken(source, run.sequence, int(RpcErrorCode.NO_PROVIDER))
+            return self._nobody(source, run.sequence, now), effects
         return None, effects
 
     def settled(self) -> dict[tuple[Source, int], list[int]]:
@@ -98,7 +105,29 @@ class Receipts:
         through = self._arrivals.through(source)
         return Receipt(sequences, code, "", (), group, is_under_way, through, priority)
 
+    def _nobody(self, source: Source, sequence: int, now: float) -> Receipt:
+        """Nobody here wants that run: its publisher finds out whether somebody did.
+
+        Who wanted it in this life has said that he does no more; who did in an earlier one, not.
+        """
+        told = self.receipt(source, (sequence,), int(RpcErrorCode.NO_PROVIDER))
+        return structs.replace(told, up_ms=math.floor((now - self._began_at) * 1000))
+
     def tell(self, publisher: NodeId, receipt: Receipt) -> list[Effect]:
         """Bring a receipt to whom it is for."""
         self._counters.receipts_out += 1
-        return self._relay.send(publisher, receipt)
+        return self._relay.send(publisher, receipt, back_over=self._ways.get(publisher))
+
+    def came_over(self, link: Link, publisher: NodeId) -> None:
+        """An acknowledged run of that publisher came over others."""
+        self._ways[publisher] = link
+
+    def link_down(self, link: Link) -> None:
+        """A link is gone: no way leads over it."""
+        for publisher in [each for each, way in self._ways.items() if way is link]:
+            del self._ways[publisher]
+
+    def forget(self, publisher: NodeId) -> None:
+        """Nobody remembers that publisher any more."""
+        self._ways.pop(publisher, None)
+        self._arrivals.forget(publisher)

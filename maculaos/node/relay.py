@@ -137,7 +137,8 @@ class Relay:
 
     def _pass_on(self, link: Link, routed: Routed, target: NodeId) -> list[Effect]:
         onward = self._routing.next_hop(target)
-        if onward is link:
+        if onward is None or onward is link:
+            # A node that has just begun knows few members: others know the way.
             onward = self._routing.detour(link)
         if onward is None or routed.hops <= 1:
             return self._drop()

@@ -61,12 +61,19 @@ class Routing:
         # A neighbour that is gone since ways were worked out costs a longer way, not the message.
         return self._links.to(neighbour) or self.detour(None)
 
-    def detour(self, avoided: Link | None) -> Link | None:
-        """Some other link than that one, each in turn; ``None`` if there is no other."""
+    def turn(self) -> None:
+        """The next detour is another one."""
+        self._turn += 1
+
+    def detour(self, avoided: Link | None, *, turns: bool = True) -> Link | None:
+        """Some other link than that one, each in turn; ``None`` if there is no other.
+
+        The same again and again while it ``turns`` not: what goes over it keeps its order.
+        """
         others = [link for link in self._links if link is not avoided]
         if not others:
             return None
-        self._turn += 1
+        self._turn += turns
         return others[self._turn % len(others)]
 
     def _make(self) -> None:

@@ -41,9 +41,10 @@ _CHANNELS: Final = 10_000
 class Confirmation:
     """What one publication waits for: all its runs at all their targets."""
 
-    __slots__ = ("asked", "confirmed", "is_answered", "left", "targets")
+    __slots__ = ("asked", "began_at", "confirmed", "is_answered", "left", "targets")
 
-    def __init__(self, asked: tuple[int, int]) -> None:
+    def __init__(self, asked: tuple[int, int], began_at: float = 0.0) -> None:
+        self.began_at = began_at
         # Who is to hear of it: a client, and the number of its request.
         self.asked = asked
         self.left = 0
@@ -334,8 +335,8 @@ class Outstanding:
         channel.failures += 1
         wait = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(channel.failures, 10))
         self._set_timer(channel, now + wait)
-        # Every other time another way.
-        return self._pump(channel, is_again=channel.failures % 2 == 0)
+        # Another way each time: the one before may lead over a node that is gone.
+        return self._pump(channel, is_again=True)
 
     def _progress(self, channel: _Channel, now: float) -> None:
         """The target answers: the next wait is short again, and more may be under way."""

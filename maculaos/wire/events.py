@@ -142,6 +142,8 @@ class Receipt(Struct, frozen=True, array_like=True):
     through: int = 0
     # Of the runs: each priority keeps an order of its own.
     priority: int = DEFAULT_PRIORITY
+    # With NO_PROVIDER: so many milliseconds ago the target began its life.
+    up_ms: int = 0
 
 
 class Wish(Struct, frozen=True, array_like=True):

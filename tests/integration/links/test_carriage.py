@@ -173,3 +173,30 @@ def test_size_of_datagrams_rises_on_the_loopback(realm: RealmFolder) -> None:
             await two.recorder.until(lambda: two.recorder.heard)
 
     run(main())
+
+
+def test_first_word_of_a_quiet_link_leaves_at_once_and_a_busy_one_gathers(
+    realm: RealmFolder,
+) -> None:
+    async def main() -> None:
+        async with open_node(realm, "n1") as one, open_node(realm, "n2") as two:
+            link = await one.endpoint.dial(two.address)
+
+            async def heard(count: int) -> None:
+                await two.recorder.until(lambda: len(two.recorder.heard) == count)
+
+            for number in range(5):
+                before = link.datagrams_sent
+                assert link.send(Ping(number), MESSAGES)
+                assert link.datagrams_sent == before + 1
+                await heard(number + 1)
+            # Ten in one turn: from now on nobody waits for a single one.
+            for number in range(5, 15):
+                assert link.send(Ping(number), MESSAGES)
+            await heard(15)
+            before = link.datagrams_sent
+            assert link.send(Ping(15), MESSAGES)
+            assert link.datagrams_sent == before
+            await heard(16)
+
+    run(main())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from bare_node import HI, closed, identity, linked_node, met, sent
 from eventful_node import LOTS, A, B, answers, deliveries, run_of, wanting, watching
 from maculaos.wire.events import (
@@ -62,7 +64,7 @@ def test_a_full_queue_refuses_an_acknowledged_run() -> None:
 def test_a_run_without_subscribers_is_answered_at_once() -> None:
     node = linked_node("b")
     run = run_of(acknowledge=True, life=3)
-    nobody = Receipt((5,), RpcErrorCode.NO_PROVIDER, through=5)
+    nobody = Receipt((5,), RpcErrorCode.NO_PROVIDER)
     assert sent(node.receive(1, run, 0.0), Receipt) == [(1, nobody)]
     shared = run_of(sequence=6, acknowledge=True, life=3, group="g")
     nobody = Receipt((6,), RpcErrorCode.NO_PROVIDER, group="g")
@@ -127,3 +129,27 @@ def test_nobody_forges_a_receipt_that_nobody_waits_for() -> None:
     assert node.receive(1, Receipt((), is_under_way=True, through=2**63), 0.0) == []
     assert node.receive(1, Receipt((1,), trace=(Hop(B, 1),)), 0.0) == []
     assert closed(node.receive(1, Receipt(tuple(range(5000))), 0.0)) == [(1, ErrorCode.MALFORMED)]
+
+
+@pytest.mark.parametrize(
+    ("up_ms", "answer"), [(5000, [1, 0]), (500, RpcErrorCode.NOT_DELIVERED)], ids=["same", "new"]
+)
+def test_a_target_without_subscribers_is_missed_only_after_its_restart(
+    up_ms: int, answer: object
+) -> None:
+    node = linked_node("b")
+    wanting(node, 1, "b", Wish("news"))
+    posted = node.receive_from_client(1, Post(1, "news", (HI,), True), 10.0)
+    ((_, run),) = sent(posted, Events)
+    assert isinstance(run, Events)
+    nobody = Receipt((run.sequence,), RpcErrorCode.NO_PROVIDER, up_ms=up_ms)
+    assert answers(node.receive(1, nobody, 11.0)) == [answer]
+
+
+def test_a_run_that_nobody_wanted_is_never_confirmed_later() -> None:
+    node = linked_node("b")
+    run = run_of(acknowledge=True, life=3)
+    nobody = Receipt((5,), RpcErrorCode.NO_PROVIDER, up_ms=2000)
+    node.receive(1, run, 1.0)
+    node.receive_from_client(1, Watch(0, 1, "news.x", LOTS), 1.0)
+    assert sent(node.receive(1, run, 2.0), Receipt) == [(1, nobody)]

@@ -154,13 +154,13 @@ def test_one_run_asks_and_the_others_follow_when_it_is_answered() -> None:
     assert [(order.sending.sequence, order.after) for order in more] == [(2, 1), (3, 2)]
 
 
-def test_every_other_time_another_way_is_tried() -> None:
+def test_each_time_another_way_is_tried() -> None:
     outstanding, ways = Outstanding(100, 1000), []
     add(outstanding, 1)
     for _ in range(4):
         (again,) = outstanding.advance(outstanding.next_deadline())[1]
         ways.append(again.is_again)
-    assert ways == [False, True, False, True]
+    assert all(ways)
 
 
 def test_a_receipt_may_confirm_all_that_came_before() -> None:

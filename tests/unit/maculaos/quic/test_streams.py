@@ -117,3 +117,20 @@ def test_refused_messages_are_counted_by_class() -> None:
     assert outbound.offer(StreamClass.CONTROL, bytes(10))
     assert not outbound.offer(StreamClass.URGENT, b"a")
     assert dict(outbound.refused) == {"BULK": 1, "URGENT": 1}
+
+
+def test_more_than_a_size_is_held_exactly_when_it_waits_or_is_on_its_way() -> None:
+    on_its_way = 0
+    outbound = OutboundStreams(10_000, lambda _: on_its_way)
+    outbound.stream_ids[StreamClass.MESSAGES] = 2
+    for _ in range(20):
+        assert outbound.offer(StreamClass.MESSAGES, bytes(50))
+        outbound.take()
+        # All of it is acknowledged at once: however much there was, nothing is held.
+        assert not outbound.holds_more_than(60)
+    for said in range(50, 151, 50):
+        assert outbound.offer(StreamClass.MESSAGES, bytes(50))
+        assert outbound.holds_more_than(60) == (said > 60)
+        outbound.take()
+        on_its_way = said
+        assert outbound.holds_more_than(60) == (said > 60)
