@@ -96,7 +96,7 @@ class Endpoint:
         self._tickets = Tickets(settings.limits.tickets) if settings.limits.tickets else None
         self._dials: dict[int, asyncio.Future[Link]] = {}
         self._timers = LinkTimers()
-        # Links with something to say, and how often they were woken in this turn.
+        # Links with something to say, and how often their owner woke them in this turn.
         self._awake: dict[Link, int] = {}
         self._established: dict[int, Link] = {}
         self._is_closed = False
@@ -280,13 +280,15 @@ class Endpoint:
 
     def wake(self, link: Link) -> None:
         """See ``Carrier.wake``."""
+        if self._is_reading:
+            self._awake.setdefault(link, 0)
+            return
         # Words are gathered to cost little, but not for so long that the peer runs out of work.
-        if not (self._awake or self._is_reading):
+        if not self._awake:
             self._loop.call_soon(self._flush)
         words = self._awake.get(link, 0)
         self._awake[link] = words + 1
-        is_due = words in _SPOKEN_AT if words else link.words_before <= _FEW
-        if is_due and not self._is_reading:
+        if words in _SPOKEN_AT if words else link.words_before <= _FEW:
             self._speak(link)
 
     def link_established(self, link: Link) -> None:

@@ -122,20 +122,25 @@ class Port:
             self._socket.close()
 
     def _read(self) -> None:
+        try:
+            self._read_some()
+        finally:
+            self._drained()
+
+    def _read_some(self) -> None:
         take, receive = self._socket.recvfrom, self._receive
         for _ in range(_BATCH):
             try:
                 datagram, address = take(_LARGEST_DATAGRAM)
             except BlockingIOError:
-                break
+                return
             except OSError as error:
                 # Linux reports here that an earlier datagram found nobody.
                 self.errors[_name_of(error)] += 1
-                break
+                return
             receive(datagram, address)
             if self._socket.fileno() < 0:
-                break
-        self._drained()
+                return
 
 
 async def resolve(host: str, port: int, family: socket.AddressFamily) -> list[SocketAddress]:
