@@ -19,6 +19,7 @@ from maculaos import __version__
 from maculaos.configuration import check_dialable, fixed_changes, read_settings
 from maculaos.control import ControlSocket
 from maculaos.control.pace import Pace
+from maculaos.control.readers import Readers
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
 from maculaos.dialling import Dialling
@@ -40,6 +41,7 @@ from maculaos.host.logbook import Level, Logbook
 from maculaos.kademlia.record import Kind
 from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
+from maculaos.outgoing import Outgoing
 from maculaos.quic.endpoint import Endpoint
 from maculaos.quic.facts import facts_of
 from maculaos.security.certificates import written_moment
@@ -48,9 +50,8 @@ from maculaos.security.letters import RealmLetterSeal
 from maculaos.security.records import RecordSeal
 from maculaos.security.rotation import LiveCredentials
 from maculaos.whereabouts import Whereabouts
-from maculaos.wire.frames import FrameError
 from maculaos.wire.messages import HandshakeAck, RpcCall, RpcError, RpcResult
-from maculaos.wire.registry import ErrorCode, RpcErrorCode, StreamClass
+from maculaos.wire.registry import RpcErrorCode
 from maculaos.wire.values import Value, decode_value, encode_value
 
 if TYPE_CHECKING:
@@ -92,7 +93,6 @@ class Daemon:
         self._rng = random.Random(entropy.draw(32))  # noqa: S311
         self._settings = read_settings(source) if isinstance(source, Path) else source
         self._links: dict[int, Link] = {}
-        self._sends_dropped = 0
         #: Set while the node is up.
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -112,6 +112,8 @@ class Daemon:
         self._control: ControlSocket
         self._tasks: asyncio.TaskGroup
         self._pace: Pace
+        self._readers: Readers
+        self._outgoing: Outgoing
         self._dialling: Dialling
         self._whereabouts: Whereabouts
 
@@ -167,6 +169,10 @@ class Daemon:
             await self._endpoint.close("the node could not start")
             raise
         self._pace = Pace(settings.limits.link_queue_bytes, self._control.find)
+        self._readers = Readers(
+            settings.limits.client_queue_bytes, self._control.find, self._node.waits_for_clients
+        )
+        self._outgoing = Outgoing(self._links, self._pace, self.message_received)
         limit = settings.limits.pending_handshakes
         self._dialling = Dialling(self._endpoint, self._node, self._feed, limit)
         self._whereabouts = Whereabouts(
@@ -222,6 +228,7 @@ class Daemon:
 
     async def _close(self) -> None:
         self._pace.close()
+        self._readers.close()
         for closing in (self._control.close(), self._endpoint.close("the node stops")):
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_DEADLINE_S):
@@ -300,13 +307,25 @@ class Daemon:
         else:
             self._feed(self._node.receive_from_client, client, message)
             self._pace.spoke(client)
+            self._readers.spoke(client, message)
 
     def _ask_stats(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         effects = self._node.receive_from_client(client, message, now)
         return [self._with_shell_counters(effect) for effect in effects]
 
+    def client_full(self, client: int) -> None:
+        """See ``ControlObserver``; amid the effects of a step of the node, so it is none."""
+        self._node.client_full(client)
+        self._readers.full(client)
+
+    def client_room(self, client: int) -> None:
+        """See ``ControlObserver``."""
+        self._readers.room(client)
+        self._feed(self._node.client_room, client)
+
     def client_down(self, client: int, reason: str) -> None:
         """See ``ControlObserver.client_down``."""
+        self._readers.room(client)
         self._log.note("client_down", Level.DEBUG, client=client, reason=reason)
         self._feed(lambda now: self._node.client_down(client, now))
 
@@ -391,7 +410,7 @@ class Daemon:
         for effect in effects:
             match effect:
                 case Send():
-                    self._send(effect)
+                    self._outgoing.send(effect)
                 case SendToClient():
                     self._control.send(effect.client, effect.message)
                 case Dial() if not self._stopping.is_set():
@@ -403,24 +422,11 @@ class Daemon:
                 case CloseLink() | CloseClient():
                     self._end(effect)
 
-    def _send(self, effect: Send) -> None:
-        link = self._links.get(effect.link)
-        if link is None:
-            return
-        if _queued(link, effect):
-            if link.holds_more_than(self._pace.full_bytes):
-                self._pace.crowd(link)
-            return
-        self._sends_dropped += 1
-        if effect.stream is StreamClass.CONTROL:
-            # A peer that missed a word about topics or methods would be wrong for ever.
-            link.close(ErrorCode.LIMIT_EXCEEDED, "too much waits for this peer")
-
     def _end(self, effect: CloseLink | CloseClient) -> None:
-        if isinstance(effect, CloseClient):
+        if isinstance(effect, CloseLink):
+            self._outgoing.end(effect)
+        else:
             self._control.close_client(effect.client, effect.code, effect.reason)
-        elif (link := self._links.get(effect.link)) is not None:
-            link.close(effect.code, effect.reason)
 
     # What the daemon answers itself.
 
@@ -438,7 +444,7 @@ class Daemon:
         stats = decode_value(effect.message.payload)
         if isinstance(stats, dict):
             stats["shell"] = {
-                "sends_dropped": self._sends_dropped,
+                "sends_dropped": self._outgoing.dropped,
                 "client_events_dropped": self._control.events_dropped,
                 "handshakes_refused": dict(self._endpoint.refused),
                 "send_errors": dict(self._endpoint.send_errors),
@@ -490,11 +496,3 @@ class Daemon:
             self.reload()
         except MaculaError as error:
             self._log.note("reload_refused", Level.WARNING, error=error)
-
-
-def _queued(link: Link, effect: Send) -> bool:
-    """Whether the link took the message; one that fits no frame is lost, and the node is not."""
-    try:
-        return link.send(effect.message, effect.stream, effect.carriage)
-    except FrameError:
-        return False

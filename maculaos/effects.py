@@ -50,11 +50,15 @@ class Send(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class CloseLink:
-    """End a link on purpose, telling the peer why."""
+    """End a link on purpose, telling the peer why.
+
+    For ``grace_s`` seconds before, what was sent over it may still arrive, in both directions.
+    """
 
     link: int
     code: ErrorCode
     reason: str
+    grace_s: float = 0.0
 
 
 class SendToClient(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import tempfile
@@ -49,6 +50,11 @@ class LoneNode:
         self._node = Node(IDENTITY, self._settings, notary_of(IDENTITY), rng, now, "test")
         self.control: ControlSocket
 
+    @property
+    def events_overflowed(self) -> int:
+        """Events that a full mailbox dropped."""
+        return self._node._cores.counters.events_overflowed
+
     async def open(self) -> None:
         """Listen."""
         ack = HandshakeAck(2, IDENTITY.realm, IDENTITY.node_id, IDENTITY.name, (), "test")
@@ -64,6 +70,14 @@ class LoneNode:
         now = self._clock.monotonic()
         self._carry_out(self._node.receive_from_client(client, message, now))
 
+    def client_full(self, client: int) -> None:
+        """See ``ControlObserver``."""
+        self._node.client_full(client)
+
+    def client_room(self, client: int) -> None:
+        """See ``ControlObserver``."""
+        self._carry_out(self._node.client_room(client, self._clock.monotonic()))
+
     def client_down(self, client: int, reason: str) -> None:
         """See ``ControlObserver``."""
         self.went.append(reason)
@@ -75,6 +89,11 @@ class LoneNode:
                 self.control.send(effect.client, effect.message)
             elif isinstance(effect, CloseClient):
                 self.control.close_client(effect.client, effect.code, effect.reason)
+        if self._node.next_deadline() <= self._clock.monotonic():
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._carry_out(self._node.advance(self._clock.monotonic()))
 
 
 @asynccontextmanager

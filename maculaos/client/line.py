@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from maculaos.client.transport import Opener, Transport
     from maculaos.wire.messages import HandshakeAck, Message
 
-# Full jitter between 0 and a ceiling that doubles from the first to the second.
+# Full jitter between 0 and a ceiling that doubles from the first to the second. It stays low:
+# to try a socket of this machine costs nothing, and each moment without a node is one of events
+# that are missed.
 RECONNECT_BASE_S: Final = 0.05
-RECONNECT_MAX_S: Final = 5.0
+RECONNECT_MAX_S: Final = 0.5
 # Between two tries to reach a node that is not up yet.
 _RETRY_S: Final = 0.05
 

@@ -112,7 +112,7 @@ class Mesh:
         _checked_time(timeout_s)
         payload, publisher = encode_value(value), self._publisher
         if publisher.is_crowded:
-            await publisher.wait_for_room(timeout_s)
+            await publisher.wait_for_room(timeout_s, len(payload))
         options = (topic, priority, ttl_s, retain_s, acknowledge, timeout_s, False)
         return _confirmed(await publisher.ask(options, payload))
 
@@ -140,7 +140,7 @@ class Mesh:
         last: object = None
         for payload in [encode_value(value) for value in values]:
             if publisher.is_crowded:
-                await publisher.wait_for_room(timeout_s)
+                await publisher.wait_for_room(timeout_s, len(payload))
             run = publisher.put(options, payload)
             if run is not last:
                 waiters.append(run.waiter())

@@ -174,9 +174,12 @@ class Provider:
         running.method.running += 1
         running.task = self._loop.create_task(self._answer(running, result))
         running.timer = self._loop.call_at(running.deadline, running.expire)
-        running.task.add_done_callback(lambda _: self._ended(number, running))
+        running.task.add_done_callback(lambda _: self._ended(number, running, result))
 
-    def _ended(self, number: int, running: Running) -> None:
+    def _ended(self, number: int, running: Running, result: Any) -> None:
+        if inspect.iscoroutine(result):
+            # A task that is cancelled before its first step has not awaited it, and nobody will.
+            result.close()
         running.method.running -= 1
         if running.timer is not None:
             running.timer.cancel()

@@ -142,11 +142,20 @@ class Publisher:
         self._under_way: dict[int, Run] = {}
         self._is_scheduled = False
         self._drained = asyncio.Event()
+        # Who waits for room, first come first served, with the size of what it has; how many of
+        # them are not back yet, and the bytes of those that were let in.
+        self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._queueing = 0
+        self._let_in_bytes = 0
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so much waits, or nobody takes it any more, that who can wait should do so."""
-        return self._waiting_bytes > MAX_WAITING_BYTES // 2 or self._line.is_over
+        """Whether so much waits, or nobody takes it any more, that who can wait should do so.
+
+        Also while others wait for room: who comes later has to stand behind them.
+        """
+        is_full = self._waiting_bytes > MAX_WAITING_BYTES // 2
+        return is_full or self._queueing > 0 or self._line.is_over
 
     def put(self, options: tuple[Any, ...], payload: Raw) -> Run:
         """Let ``payload`` go out in this turn of the loop; return the run that it is in.
@@ -178,13 +187,29 @@ class Publisher:
                 self._close_run()
         return self.put(options, payload).waiter()
 
-    async def wait_for_room(self, timeout_s: float) -> None:
-        """Wait until much less waits; raises ``CallFailed`` after so long."""
+    async def wait_for_room(self, timeout_s: float, size: int) -> None:
+        """Wait until there is room for so many bytes, and everybody before had a turn.
+
+        Raises ``CallFailed`` after so long, ``NodeUnreachable`` if there is no node any more.
+        """
+        place = self.loop.create_future()
+        self._queue.append((place, size + OVERHEAD))
+        self._queueing += 1
+        self._schedule()
         try:
             async with asyncio.timeout(timeout_s):
-                await self.drain()
+                await place
         except TimeoutError:
             raise late(timeout_s) from None
+        finally:
+            self._queueing -= 1
+            if place.done() and not place.cancelled():
+                self._let_in_bytes -= size + OVERHEAD
+            if self._queue:
+                # Whatever this one does with its turn, the next have theirs.
+                self._schedule()
+        if self._line.is_over:
+            raise self._line.gone()
 
     async def drain(self) -> None:
         """Wait until the node has room again, and let the loop run in any case.
@@ -221,6 +246,16 @@ class Publisher:
         self._is_behind = bool(runs)
         if not runs and line.is_open:
             self._drained.set()
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Let those that wait for room go on, in their order and as far as there is some."""
+        queue, limit = self._queue, MAX_WAITING_BYTES // 2
+        while queue and (self._waiting_bytes + self._let_in_bytes < limit or self._line.is_over):
+            place, size = queue.popleft()
+            if not place.done():
+                self._let_in_bytes += size
+                place.set_result(None)
 
     def settled(self, run: Run) -> None:
         """The node has answered, or never will."""
@@ -247,6 +282,7 @@ class Publisher:
         self._growing = None
         self._waiting_bytes = 0
         self._drained.set()
+        self._let_in()
 
     def _close_run(self) -> None:
         """What comes next belongs to another run; now it counts what this one holds."""

@@ -1,7 +1,8 @@
 """Clients of the control socket: handshake, frames in, frames out, and the bounds of each.
 
-A client that does not read loses events that it need not confirm first (dropped and counted), and
-is disconnected when anything else does not fit either. A client that breaks the protocol is told
+The node is told when much waits for a client, and hands it no more events until there is room. What
+comes all the same and does not fit costs events that need not be confirmed first (dropped and
+counted); anything else disconnects the client. A client that breaks the protocol is told
 why, once, and disconnected. What is said to one client in one turn of the loop is written at once.
 """
 
@@ -46,6 +47,9 @@ PROTOCOL: Final = 2
 HANDSHAKE_DEADLINE_S: Final = 5.0
 # A greeting is small; nobody may make us hold more before it.
 MAX_GREETING_SIZE: Final = 16 * 1024
+# Parts of what may wait for a client: beyond the first it is full, down to the second it has room.
+_FULL_PART: Final = 4
+_ROOM_PART: Final = 16
 # How long a client that we let go may take to read what is left for it.
 FLUSH_DEADLINE_S: Final = 1.0
 # What a client may say; everything else belongs on links between nodes.
@@ -64,6 +68,14 @@ class ControlObserver(Protocol):
 
     def client_message(self, client: int, message: Message) -> None:
         """That client said something that clients may say."""
+        ...
+
+    def client_full(self, client: int) -> None:
+        """Much waits for that client; called while the node has it sent to."""
+        ...
+
+    def client_room(self, client: int) -> None:
+        """There is room again for a client that was full."""
         ...
 
     def client_down(self, client: int, reason: str) -> None:
@@ -199,13 +211,19 @@ class _Client(asyncio.Protocol):
         # Frames of this turn of the loop: one write for all of them.
         self._leaving: list[bytes] = []
         self._leaving_bytes = 0
+        self._is_full = False
+        bound = owner.limits.client_queue_bytes
+        self._full_bytes, self._room_bytes = bound // _FULL_PART, bound // _ROOM_PART
         self._reason = "the client ended the connection"
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(self._room_bytes, self._room_bytes)
+        near = transport.get_extra_info("socket")
+        socket_file.widen(near)
         refusal = self._owner.admit(self)
-        if not socket_file.peer_may_enter(transport.get_extra_info("socket")):
+        if not socket_file.peer_may_enter(near):
             self.end(Error(ErrorCode.NOT_ALLOWED_YET, "another user's node"), "another user")
         elif refusal:
             self.end(Error(ErrorCode.LIMIT_EXCEEDED, refusal), refusal)
@@ -224,12 +242,20 @@ class _Client(asyncio.Protocol):
         if not self._transport.is_closing():
             self._hold(self._reader.pending_bytes)
 
+    def resume_writing(self) -> None:
+        self._tell_room()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._hold(0)
         self._owner.leave(self, self._number, str(exc) if exc else self._reason)
         self.gone.set()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for this client to read."""
+        return self._transport.get_write_buffer_size() + self._leaving_bytes
 
     def send(self, message: Message) -> bool:
         """Queue ``message`` if it fits; events leave an eighth of the queue to answers."""
@@ -243,9 +269,11 @@ class _Client(asyncio.Protocol):
         bound = self._owner.limits.client_queue_bytes
         events = _droppable(message)
         room = bound - bound // 8 if events else bound
-        waiting = self._transport.get_write_buffer_size() + self._leaving_bytes
-        if waiting + len(data) <= room:
+        waiting = self.queued_bytes + len(data)
+        if waiting <= room:
             self._write(data)
+            if waiting > self._full_bytes and not self._is_full:
+                self._tell_full()
             return True
         if events:
             self._owner.events_dropped += events
@@ -288,6 +316,19 @@ class _Client(asyncio.Protocol):
         leaving, self._leaving, self._leaving_bytes = self._leaving, [], 0
         if leaving and not self._transport.is_closing():
             self._transport.write(b"".join(leaving))
+            if self._is_full and self.queued_bytes <= self._room_bytes:
+                # The system took it all at once: there is no resuming to come.
+                self._tell_room()
+
+    def _tell_full(self) -> None:
+        if self._number is not None:
+            self._is_full = True
+            self._owner.observer.client_full(self._number)
+
+    def _tell_room(self) -> None:
+        if self._is_full and self._number is not None and not self._transport.is_closing():
+            self._is_full = False
+            self._owner.observer.client_room(self._number)
 
     def _hold(self, size: int) -> None:
         """So many bytes of a frame wait here for the rest of it."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # sun_path has 104 bytes on FreeBSD and macOS, 108 on Linux, with a zero byte at the end; the
 # smallest holds everywhere, so that a configuration works on every system.
 MAX_PATH_BYTES: Final = 103
+# What the kernel may hold of what a program has not read yet. With its own default, which large
+# events fill at once, a node could write no more than that in one turn of its loop.
+_SEND_BUFFER_BYTES: Final = 1024 * 1024
 _LOCK_WAIT_S: Final = 5.0
 _LOCK_RETRY_S: Final = 0.02
 # sys/un.h of FreeBSD and macOS: level and option that give a struct xucred.
@@ -108,6 +111,12 @@ def peer_may_enter(connected: socket.socket) -> bool:
     else:
         return True
     return user in {0, os.geteuid()}
+
+
+def widen(connected: socket.socket) -> None:
+    """Let the kernel hold more of what is on its way to the other end, if it may."""
+    with suppress(OSError):
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
 def _check_folder(path: Path) -> Path:

@@ -16,11 +16,11 @@ class Allowance:
         self._second = -1
         self._used: dict[NodeId, int] = {}
 
-    def take(self, peer: NodeId, now: float) -> bool:
-        """Whether ``peer`` may ask once more at ``now``."""
+    def take(self, peer: NodeId, now: float, count: int = 1) -> bool:
+        """Whether ``peer`` may ask for ``count`` more at ``now``."""
         if int(now) != self._second:
             self._second = int(now)
             self._used = {}
-        used = self._used.get(peer, 0) + 1
+        used = self._used.get(peer, 0) + count
         self._used[peer] = used
         return used <= self._per_second

@@ -179,19 +179,23 @@ class Confirmations:
     def _not_taken(self, leg: Leg, receipt: Receipt, now: float) -> list[Effect]:
         """A target refused runs, or lost them."""
         node, group, _ = leg
-        effects: list[Effect] = []
-        for sequence in receipt.sequences:
+        # Who lost a run may take it again, under another number.
+        may_again = receipt.code == RpcErrorCode.PROVIDER_LOST
+        given_up: list[tuple[Sending, list[NodeId]]] = []
+        for sequence in dict.fromkeys(receipt.sequences):
             sending = self._outstanding.get(leg, sequence)
             if sending is None:
                 continue
-            # Who lost a run may take it again, under another number.
-            may_again = receipt.code == RpcErrorCode.PROVIDER_LOST
             others = [n for n in self._members_of(sending, group) if may_again or n != node]
             if receipt.code == RpcErrorCode.OVERLOADED and not others:
+                # All behind it waits, too.
                 self._outstanding.refused(leg, sequence, now)
-                continue
-            _, orders = self._outstanding.withdraw(leg, (sequence,))
-            effects += self._carry(orders, now)
+                break
+            given_up.append((sending, others))
+        # In one go: what was sent behind them is sent again, and once only.
+        withdrawn = [sending.sequence for sending, _ in given_up]
+        effects = self._carry(self._outstanding.withdraw(leg, withdrawn)[1], now)
+        for sending, others in given_up:
             if group:
                 effects += self._give_to_others(sending, group, others, now)
             else:

@@ -75,7 +75,7 @@ def make_cores(
         membership=membership,
         links=links,
         routing=neighbourhood.routing,
-        relay=relay,
+        letters=paths.letters,
         directory=directory,
         counters=counters,
     )

@@ -1,8 +1,9 @@
 """What clients of this node subscribe to, and events on their last stretch: into their hands.
 
 A run that a client has credit for is handed over at once, one message for all its subscriptions;
-otherwise it waits in the mailbox of each. An acknowledged run is settled when every client that
-has a part of it said so, or is gone; see ``finished``.
+otherwise it waits in the mailbox of each. A client whose socket is full is handed nothing, whatever
+its credit: that counts events, and events may be large. An acknowledged run is settled when every
+client that has a part of it said so, or is gone; see ``finished``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from maculaos.settings import LimitSettings
 
 MAX_QUEUE: Final = 1_000_000
+# What a run in the hands of a client counts beside its payloads, in bytes.
+_HANDED_BYTES: Final = 512
+# So much of what waited is handed out in one step: this part of what a client may have waiting.
+_STEP_PART: Final = 8
 
 
 class Subscription:
@@ -62,6 +67,7 @@ class _Handed(NamedTuple):
     subscriptions: tuple[Subscription, ...]
     run: Run
     taking: Taking
+    size: int
 
 
 class Deliveries:
@@ -70,6 +76,7 @@ class Deliveries:
     def __init__(self, limits: LimitSettings, counters: Counters) -> None:
         self._limit = limits.subscriptions
         self._limit_bytes = limits.client_queue_bytes
+        self._step_bytes = limits.client_queue_bytes // _STEP_PART
         self._counters = counters
         self._tree: PatternTree[Subscription] = PatternTree()
         self._audiences: TopicMemo[Audience] = TopicMemo()
@@ -78,7 +85,13 @@ class Deliveries:
         self._turns = Turns()
         self._handed: dict[int, _Handed] = {}
         self._handed_to: dict[int, dict[int, None]] = {}
+        # By client: the bytes of acknowledged runs that it has and did not confirm.
+        self._unconfirmed: dict[int, int] = {}
         self._last_number = 0
+        # Clients whose sockets are full, and the subscriptions to go on with at the next step.
+        self._held: dict[int, None] = {}
+        self._behind: dict[Subscription, None] = {}
+        self._goes_on_at = math.inf
         # Acknowledged runs that nobody here waits for any more; whoever asks takes them away.
         self.finished: list[Taking] = []
         # The patterns and groups of subscriptions that ended; the same.
@@ -136,9 +149,9 @@ class Deliveries:
         """
         removed = list(gone)
         for subscription in removed:
-            held = self._of_client[subscription.client]
-            del held[subscription.number]
-            if not held:
+            there = self._of_client[subscription.client]
+            del there[subscription.number]
+            if not there:
                 del self._of_client[subscription.client]
             self._tree.remove(subscription.pattern, subscription)
             self.gone.append((subscription.pattern, subscription.group))
@@ -146,7 +159,13 @@ class Deliveries:
         self._audiences.clear()
         effects: list[Effect] = []
         for subscription in removed:
-            effects += self._release(subscription, now, is_lost=is_lost)
+            held = [(run, run.taking) for run in subscription.mailbox.clear()]
+            for run, taking in held:
+                effects += self._release(subscription, run, taking, now, is_lost=is_lost)
+        for client in dict.fromkeys(each.client for each in removed):
+            for handed in self._orphaned(client):
+                first, run, taking = handed.subscriptions[0], handed.run, handed.taking
+                effects += self._release(first, run, taking, now, is_lost=is_lost)
         return effects
 
     def taken(self, client: int, taken: Taken, now: float) -> list[Effect]:
@@ -162,18 +181,62 @@ class Deliveries:
         subscription.mailbox.grant(taken.credit)
         return self._empty(subscription, now) if subscription.mailbox.waiting else []
 
+    def hold(self, client: int) -> None:
+        """Hand nothing to that client until ``release``: its socket is full."""
+        self._held[client] = None
+
+    def release(self, client: int, now: float) -> list[Effect]:
+        """There is room in the socket of a client again."""
+        if self._held.pop(client, self) is self:
+            return []
+        ready = [each for each in self.subscriptions_of(client) if each.mailbox.waiting]
+        self._behind.update(dict.fromkeys(ready))
+        return self.advance(now)
+
+    def forget(self, client: int) -> None:
+        """That client is gone."""
+        self._held.pop(client, None)
+
+    def has_only_held(self, topic: str) -> bool:
+        """Whether somebody here wants ``topic``, and nobody whose socket has room."""
+        audience = self.audience(topic)
+        clients = [client for client, _, _ in audience.plain]
+        clients += [each.client for members in audience.groups.values() for each in members]
+        return bool(clients) and all(client in self._held for client in clients)
+
+    def advance(self, now: float) -> list[Effect]:
+        """Go on handing out what waits, one step's worth."""
+        behind, self._behind = self._behind, {}
+        self._goes_on_at = math.inf
+        effects: list[Effect] = []
+        room = self._step_bytes
+        for each in behind:
+            if each.client in self._held or not self._is_there(each):
+                continue
+            if room <= 0:
+                self._go_on(each, now)
+                continue
+            before = each.mailbox.waiting_bytes
+            effects += self._empty(each, now, room)
+            room -= before - each.mailbox.waiting_bytes
+        return effects
+
+    def next_deadline(self) -> float:
+        """When ``advance`` has something to do; infinity if never."""
+        return self._goes_on_at
+
     def deliver(self, run: Run, group: str, now: float) -> list[Effect] | None:
         """Hand a run to who wants it, or let it wait; ``None``: an acknowledged one has no room."""
         audience = self._audiences.get(run.topic) or self.audience(run.topic)
         if group:
             return self._deal(run, audience.groups.get(group, ()), now)
         taking = run.taking
-        if taking is not None and not _has_room(audience, run):
+        if taking is not None and not self._has_room(audience, run):
             return None
         count = len(run.payloads)
         effects: list[Effect] = []
         for client, subscriptions, numbers in audience.plain:
-            if all(
+            if client not in self._held and all(
                 each.mailbox.credit >= count and not each.mailbox.waiting for each in subscriptions
             ):
                 for each in subscriptions:
@@ -191,8 +254,8 @@ class Deliveries:
         audience = self.audience(topic)
         if group:
             members = audience.groups.get(group, ())
-            return not members or any(each.mailbox.is_at_ease for each in members)
-        return all(each.mailbox.is_at_ease for _, held, _ in audience.plain for each in held)
+            return not members or any(map(self._is_at_ease, members))
+        return all(self._is_at_ease(each) for _, held, _ in audience.plain for each in held)
 
     def offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
         """Hand a run to one subscription alone, or let it wait."""
@@ -218,11 +281,15 @@ class Deliveries:
         """Share a run among the members of a group, those first that can take it at once."""
         taking, effects = run.taking, list[Effect]()
         if taking is not None:
-            able = tuple(each for each in members if each.mailbox.has_room(run))
+            able = tuple(each for each in members if self._may_take(each, run))
             if members and not able:
                 return None
             members = able
-        ready = tuple(each for each in members if each.mailbox.credit and not each.mailbox.waiting)
+        ready = tuple(
+            each
+            for each in members
+            if each.mailbox.credit and not each.mailbox.waiting and each.client not in self._held
+        )
         members = ready or members
         if members:
             group = members[0].group
@@ -239,12 +306,13 @@ class Deliveries:
 
     def _offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
         mailbox, count = subscription.mailbox, len(run.payloads)
-        if mailbox.credit >= count and not mailbox.waiting:
+        is_open = not mailbox.waiting and subscription.client not in self._held
+        if is_open and mailbox.credit >= count:
             mailbox.credit -= count
             numbers = (subscription.number,)
             return [self._hand(subscription.client, (subscription,), numbers, run, now)]
         effects: list[Effect] = []
-        if 0 < mailbox.credit < count and not mailbox.waiting and run.taking is None:
+        if is_open and mailbox.credit and run.taking is None:
             # What there is credit for takes no room in the queue.
             ready, run = run.cut(mailbox.credit)
             count = len(run.payloads)
@@ -270,8 +338,10 @@ class Deliveries:
         if run.taking is not None:
             self._last_number = number = self._last_number + 1
             run.taking.left += 1
-            self._handed[number] = _Handed(client, subscriptions, run, run.taking)
+            size = _HANDED_BYTES + sum(map(len, run.payloads))
+            self._handed[number] = _Handed(client, subscriptions, run, run.taking, size)
             self._handed_to.setdefault(client, {})[number] = None
+            self._unconfirmed[client] = self._unconfirmed.get(client, 0) + size
         if run.expires_at != math.inf:
             ttl_ms = max(1, round((run.expires_at - now) * 1000))
         self._counters.events_delivered += len(run.payloads)
@@ -289,11 +359,15 @@ class Deliveries:
             ),
         )
 
-    def _empty(self, subscription: Subscription, now: float) -> list[Effect]:
-        """Hand out of a mailbox as much as there is credit for."""
-        mailbox = subscription.mailbox
+    def _empty(
+        self, subscription: Subscription, now: float, room: float | None = None
+    ) -> list[Effect]:
+        """Hand out of a mailbox as much as there is credit and ``room`` for, in bytes."""
+        mailbox, is_held = subscription.mailbox, subscription.client in self._held
         before = mailbox.dropped
-        pieces, late = mailbox.take(now)
+        pieces, late = mailbox.take(now, 0 if is_held else room or self._step_bytes)
+        if mailbox.waiting and mailbox.credit and not is_held:
+            self._go_on(subscription, now)
         self._counters.events_expired += mailbox.dropped - before
         effects: list[Effect] = []
         for run in late:
@@ -308,6 +382,10 @@ class Deliveries:
                 run.taking.left -= 1
         return effects
 
+    def _go_on(self, subscription: Subscription, now: float) -> None:
+        self._behind[subscription] = None
+        self._goes_on_at = min(self._goes_on_at, now)
+
     def _end(self, subscription: Subscription, now: float) -> list[Effect]:
         """A subscription whose mailbox is full, and which asked for that."""
         detail = f"subscription {subscription.number} fell behind, and its queue is full"
@@ -315,23 +393,32 @@ class Deliveries:
         told = [SendToClient(subscription.client, ended)] if subscription.request else []
         return [*told, *self.remove([subscription], now, is_lost=True)]
 
-    def _release(self, subscription: Subscription, now: float, *, is_lost: bool) -> list[Effect]:
-        """What a subscription that is gone held of acknowledged runs."""
-        effects: list[Effect] = []
-        held = [(run, run.taking) for run in subscription.mailbox.clear()]
-        for number in tuple(self._handed_to.get(subscription.client, ())):
+    def _orphaned(self, client: int) -> list[_Handed]:
+        """What a client was handed for subscriptions of which none is there any more."""
+        orphaned: list[_Handed] = []
+        is_gone = client not in self._of_client
+        for number in tuple(self._handed_to.get(client, ())):
             handed = self._handed[number]
-            is_its = subscription in handed.subscriptions
-            if is_its and not any(map(self._is_there, handed.subscriptions)):
-                self._forget_handed(number, handed.client)
-                held.append((handed.run, handed.taking))
-        for run, taking in held:
-            if taking is None:
-                continue
-            if is_lost and not subscription.group:
-                taking.code = RpcErrorCode.PROVIDER_LOST
-            effects += self._leave_to_others(subscription, run, taking, now)
-        return effects
+            if is_gone or not any(map(self._is_there, handed.subscriptions)):
+                self._forget_handed(number, client)
+                orphaned.append(handed)
+        return orphaned
+
+    def _release(
+        self,
+        subscription: Subscription,
+        run: Run,
+        taking: Taking | None,
+        now: float,
+        *,
+        is_lost: bool,
+    ) -> list[Effect]:
+        """What becomes of an acknowledged run of a subscription that is gone."""
+        if taking is None:
+            return []
+        if is_lost and not subscription.group:
+            taking.code = RpcErrorCode.PROVIDER_LOST
+        return self._leave_to_others(subscription, run, taking, now)
 
     def _leave_to_others(
         self, subscription: Subscription, run: Run, taking: Taking, now: float
@@ -356,20 +443,31 @@ class Deliveries:
         return self.get(subscription.client, subscription.number) is subscription
 
     def _forget_handed(self, number: int, client: int) -> None:
-        del self._handed[number]
+        self._unconfirmed[client] -= self._handed.pop(number).size
         numbers = self._handed_to[client]
         del numbers[number]
         if not numbers:
-            del self._handed_to[client]
+            del self._handed_to[client], self._unconfirmed[client]
+
+    def _has_room(self, audience: Audience, run: Run) -> bool:
+        """Whether everybody may be given an acknowledged run."""
+        return all(
+            self._may_take(each, run)
+            for _, subscriptions, _ in audience.plain
+            for each in subscriptions
+        )
+
+    def _may_take(self, subscription: Subscription, run: Run) -> bool:
+        """Whether a client has room, and has not too much already that it did not confirm."""
+        return self._may_hold_more(subscription.client) and subscription.mailbox.has_room(run)
+
+    def _is_at_ease(self, subscription: Subscription) -> bool:
+        return self._may_hold_more(subscription.client) and subscription.mailbox.is_at_ease
+
+    def _may_hold_more(self, client: int) -> bool:
+        """What waited may all be in its hands, and as much again."""
+        return self._unconfirmed.get(client, 0) < 2 * self._limit_bytes
 
     def _all(self) -> Iterator[Subscription]:
         for held in self._of_client.values():
             yield from held.values()
-
-
-def _has_room(audience: Audience, run: Run) -> bool:
-    return all(
-        each.mailbox.has_room(run)
-        for _, subscriptions, _ in audience.plain
-        for each in subscriptions
-    )

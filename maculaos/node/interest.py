@@ -17,12 +17,14 @@ from maculaos.kademlia.rates import Allowance
 from maculaos.node.entries import node_id_from_wire
 from maculaos.pubsub.patterns import literal_prefix
 from maculaos.pubsub.realm_interest import (
+    MAX_BYTES,
     MAX_WEIGHT,
     Change,
     Outcome,
     RealmInterest,
     TooManySubscriptions,
     Version,
+    wish_bytes,
 )
 from maculaos.wire import events as wire
 from maculaos.wire.registry import StreamClass
@@ -46,11 +48,12 @@ if TYPE_CHECKING:
 _GATHER_S: Final = 0.02
 # How often one neighbour is told what this node heard of, in seconds.
 _DIGEST_S: Final = 60.0
-# All that one node wants goes into one frame.
-_MAX_BYTES: Final = 8 * 1024 * 1024
-# Words a second that are taken from one neighbour, and wholes that it is given.
+# Words a second that are taken from one neighbour, and wholes that it is given; each whole counts
+# with all that it holds.
 _WORDS_PER_SECOND: Final = 5_000
 _WHOLES_PER_SECOND: Final = 1_000
+# What others say of this node is contradicted at most so often, in seconds: that goes to everybody.
+_CONTRADICT_S: Final = 1.0
 # Lives and versions stay far below what a frame can say.
 _MOST: Final = 1 << 62
 _CONTROL: Final = StreamClass.CONTROL
@@ -88,7 +91,11 @@ class InterestOfRealm:
         self._digest_at = math.inf
         self._turn = 0
         self._words = Allowance(_WORDS_PER_SECOND)
-        self._wholes = Allowance(_WHOLES_PER_SECOND)
+        # So that a neighbour can be told everything at once.
+        self._wholes = Allowance(_WHOLES_PER_SECOND + 3 * self._limit)
+        # Somebody said what this node did not, and was not contradicted yet.
+        self._is_doubted = False
+        self._contradicted_at = -math.inf
 
     def begin_life(self, life: int) -> None:
         """A number that rises with every start; only before anything was said."""
@@ -100,8 +107,8 @@ class InterestOfRealm:
         key = (pattern, group)
         count = self._own.get(key, 0)
         if not count:
-            size = _size(key)
-            if self._own_bytes + size > _MAX_BYTES:
+            size = wish_bytes(*key)
+            if self._own_bytes + size > MAX_BYTES:
                 raise TooManySubscriptions("the patterns of this node are more than a frame takes")
             self._own_bytes += size
             self._name(pattern, 1)
@@ -116,7 +123,7 @@ class InterestOfRealm:
         self._weigh(key, count + 1, count)
         if not count:
             del self._own[key]
-            self._own_bytes -= _size(key)
+            self._own_bytes -= wish_bytes(*key)
             self._name(pattern, -1)
 
     def is_due(self, now: float) -> bool:
@@ -137,6 +144,7 @@ class InterestOfRealm:
     def advance(self, now: float) -> list[Effect]:
         """Say what is due."""
         effects = self.say(now) if self.is_due(now) else []
+        effects += self._contradict(now)
         if now >= self._digest_at:
             links = list(self._links)
             self._digest_at = now + _DIGEST_S if links else math.inf
@@ -148,9 +156,10 @@ class InterestOfRealm:
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do."""
+        due = self._digest_at
         if self._added or self._removed:
-            return min(self._digest_at, self._said_at + _GATHER_S)
-        return self._digest_at
+            due = min(due, self._said_at + _GATHER_S)
+        return min(due, self._contradicted_at + _CONTRADICT_S) if self._is_doubted else due
 
     def receive(
         self,
@@ -167,9 +176,9 @@ class InterestOfRealm:
             return [], []
         match message:
             case wire.Interest():
-                return self._hear(link, message)
+                return self._hear(link, message, now)
             case wire.InterestDigest():
-                return self._compare(link, message), []
+                return self._compare(link, message, now), []
             case wire.InterestWanted():
                 return self._tell(link, message, now), []
 
@@ -193,7 +202,8 @@ class InterestOfRealm:
 
     def _change(self) -> wire.Interest:
         """What changed since the last word; the next word of this node."""
-        self._number += 1
+        # Where somebody drove it to its end nobody hears this; who says more loses its links.
+        self._number = min(self._number + 1, _MOST - 1)
         added, self._added = self._added, {}
         removed, self._removed = self._removed, {}
         return wire.Interest(self._me, self._life, self._number, _to_wire(added), _to_wire(removed))
@@ -213,11 +223,11 @@ class InterestOfRealm:
         )
         return wire.InterestDigest((own, *others))
 
-    def _hear(self, link: Link, message: wire.Interest) -> tuple[list[Effect], News]:
+    def _hear(self, link: Link, message: wire.Interest, now: float) -> tuple[list[Effect], News]:
         node = node_id_from_wire(message.node)
         _check_version(message.life, message.version)
         if node == self._me:
-            return self._hear_of_me(link, message.life, message.version), []
+            return self._hear_of_me(link, message.life, message.version, now), []
         change = Change(
             message.life,
             message.version,
@@ -241,16 +251,27 @@ class InterestOfRealm:
         news: News = [(node, wishes)] if wishes and is_there else []
         return self._flood(message, link), news
 
-    def _hear_of_me(self, link: Link, life: int, number: int) -> list[Effect]:
+    def _hear_of_me(self, link: Link, life: int, number: int, now: float) -> list[Effect]:
         """Somebody holds words of this node: of an earlier life, or such as it never said."""
         if (life, number) < (self._life, self._number):
-            return [Send(link.number, self._whole(), _CONTROL)]
+            return self._tell_whole(link, self._me, now)
         if (life, number) == (self._life, self._number):
             return []
-        self._life, self._number = life + 1, self._number + 1
+        # At the end of all lives only a higher version is left to say.
+        last = _MOST - 1
+        self._number = min((self._number if life < last else max(self._number, number)) + 1, last)
+        self._life = min(life + 1, last)
+        self._is_doubted = True
+        return self._contradict(now)
+
+    def _contradict(self, now: float) -> list[Effect]:
+        """Tell everybody what this node wants, if that is in doubt and was not done just now."""
+        if not self._is_doubted or now < self._contradicted_at + _CONTRADICT_S:
+            return []
+        self._is_doubted, self._contradicted_at = False, now
         return self._flood(self._whole(), None)
 
-    def _compare(self, link: Link, digest: wire.InterestDigest) -> list[Effect]:
+    def _compare(self, link: Link, digest: wire.InterestDigest, now: float) -> list[Effect]:
         """Ask for what the neighbour has heard and this node has not."""
         if len(digest.states) > self._node_limit + 1:
             raise RemoteProtocolError(f"a digest of the interest of {len(digest.states)} nodes")
@@ -266,26 +287,32 @@ class InterestOfRealm:
         effects: list[Effect] = []
         if wanted:
             effects.append(Send(link.number, wire.InterestWanted(tuple(wanted)), _CONTROL))
-        for node, version in told:
-            if node == self._me and not version.is_before(self._life, self._number):
-                effects += self._hear_of_me(link, version.life, version.number)
+        mine = max((v for node, v in told if node == self._me), key=_order, default=None)
+        if mine is not None and not mine.is_before(self._life, self._number):
+            effects += self._hear_of_me(link, mine.life, mine.number, now)
         return effects
 
     def _tell(self, link: Link, wanted: wire.InterestWanted, now: float) -> list[Effect]:
         """A neighbour asks for all that these nodes want."""
         effects: list[Effect] = []
-        for said in wanted.nodes[: self._node_limit + 1]:
-            node = node_id_from_wire(said)
-            version = self.realm.version_of(node)
-            if not self._wholes.take(link.peer.node_id, now):
-                break
-            if node == self._me:
-                effects.append(Send(link.number, self._whole(), _CONTROL))
-            elif version.life >= 0:
-                wishes = _to_wire(self.realm.wishes_of(node))
-                whole = wire.Interest(node, version.life, version.number, wishes, is_whole=True)
-                effects.append(Send(link.number, whole, _CONTROL))
+        for said in dict.fromkeys(wanted.nodes[: self._node_limit + 1]):
+            effects += self._tell_whole(link, node_id_from_wire(said), now)
         return effects
+
+    def _tell_whole(self, link: Link, node: NodeId, now: float) -> list[Effect]:
+        """Tell a neighbour all that a node wants, if it did not ask for too much lately."""
+        wishes = self._own if node == self._me else self.realm.wishes_of(node)
+        if not self._wholes.take(link.peer.node_id, now, 1 + len(wishes)):
+            self._counters.interest_refused += 1
+            return []
+        if node == self._me:
+            return [Send(link.number, self._whole(), _CONTROL)]
+        version = self.realm.version_of(node)
+        if version.life < 0:
+            return []
+        told = _to_wire(self.realm.wishes_of(node))
+        whole = wire.Interest(node, version.life, version.number, told, is_whole=True)
+        return [Send(link.number, whole, _CONTROL)]
 
     def _flood(self, message: wire.Interest, came_over: Link | None) -> list[Effect]:
         return [
@@ -324,6 +351,10 @@ def _move(wish: Wish, undone: dict[Wish, None], to_say: dict[Wish, None]) -> Non
         to_say[wish] = None
 
 
+def _order(version: Version) -> tuple[int, int]:
+    return version.life, version.number
+
+
 def _weight(key: tuple[str, str], count: int) -> int:
     """How much that many subscriptions of a pattern and group weigh; 0 is not wanted."""
     return min(count, MAX_WEIGHT if key[1] else 1)
@@ -333,9 +364,3 @@ def _check_version(life: int, number: int) -> None:
     """Raise ``RemoteProtocolError`` for what nobody lives long enough to say."""
     if not (0 <= life < _MOST and 0 <= number < _MOST):
         raise RemoteProtocolError(f"version {number} of life {life}")
-
-
-def _size(key: tuple[str, str]) -> int:
-    """About the bytes of a wish in a frame."""
-    pattern, group = key
-    return len(pattern.encode()) + len(group.encode()) + 10

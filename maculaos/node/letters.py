@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from maculaos.effects import Effect
     from maculaos.identity import NodeId
     from maculaos.node.counters import Counters
+    from maculaos.node.links import Link
     from maculaos.node.relay import Arrived, Relay
     from maculaos.wire.messages import Message
 
@@ -103,13 +104,22 @@ class Letters:
             # What was written to an earlier life of this node is not for this one.
             self._inbox.horizon = int((wall - (now - self._started_at)) * 1000)
 
-    def send(self, to: NodeId, message: Message, now: float, until: float) -> list[Effect] | None:
+    def send(
+        self,
+        to: NodeId,
+        message: Message,
+        now: float,
+        until: float,
+        *,
+        back_over: Link | None = None,
+    ) -> list[Effect] | None:
         """Bring ``message`` to a member, unless it takes longer than ``until``.
 
-        ``None`` if too many letters are on their way.
+        ``None`` if too many letters are on their way. One that answers goes ``back_over`` the link
+        that its question came over, at first.
         """
         letter = self._outbox.write(to, encode_message(message), now, until)
-        return None if letter is None else self._sent(letter, now, is_again=False)
+        return None if letter is None else self._sent(letter, now, back_over=back_over)
 
     def read(self, arrived: Arrived, now: float) -> Reading:
         """An envelope came in; whether what it held is to be heard, as said by its source."""
@@ -145,7 +155,8 @@ class Letters:
             effects += self._sent(letter, now, is_again=letter.tries % 2 == 0)
         if self._say_at <= now:
             for writer in tuple(self._taken):
-                effects += self._envelope(writer, b"", now)
+                routed = self._envelope(writer, b"", now)
+                effects += self._relay.post(routed, writer) if routed is not None else []
             # What found no room is said by the next one.
             self._say_at = now + SAY_TAKEN_S if self._taken else math.inf
         return effects
@@ -154,23 +165,22 @@ class Letters:
         """When ``advance`` has something to do; infinity if never."""
         return min(self._outbox.next_deadline(), self._say_at)
 
-    def _sent(self, letter: Letter, now: float, *, is_again: bool) -> list[Effect]:
+    def _sent(
+        self, letter: Letter, now: float, *, is_again: bool = False, back_over: Link | None = None
+    ) -> list[Effect]:
         age_ms = max(0, int((now - letter.written_at) * 1000))
-        number = letter.number, age_ms
-        return self._envelope(letter.to, letter.frame, now, number, is_again=is_again)
+        numbers = letter.number, age_ms
+        routed = self._envelope(letter.to, letter.frame, now, numbers)
+        if routed is None:
+            return []
+        return self._relay.post(routed, letter.to, is_again=is_again, back_over=back_over)
 
     def _envelope(
-        self,
-        to: NodeId,
-        frame: bytes,
-        now: float,
-        numbers: tuple[int, int] = (0, 0),
-        *,
-        is_again: bool = False,
-    ) -> list[Effect]:
+        self, to: NodeId, frame: bytes, now: float, numbers: tuple[int, int] = (0, 0)
+    ) -> Routed | None:
         """A sealed envelope, with what was taken of the letters of its reader."""
         if self.seal is None:
-            return []
+            return None
         number, age_ms = numbers
         waiting = self._taken.pop(to, [])
         room = MAX_TAKEN if len(frame) <= _LARGE else 0
@@ -181,8 +191,7 @@ class Letters:
         draft = Seal(self._life, number, stamp, age_ms, taken)
         text = sealed_text(Routed(to, self._me, MAX_HOPS, frame), draft)
         sealed = Seal(self._life, number, stamp, age_ms, taken, *self.seal.sign(text))
-        routed = Routed(to, self._me, MAX_HOPS, frame, sealed)
-        return self._relay.post(routed, to, is_again=is_again)
+        return Routed(to, self._me, MAX_HOPS, frame, sealed)
 
     def _judge(self, writer: NodeId, seal: Seal) -> Verdict:
         if not seal.number:

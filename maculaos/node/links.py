@@ -9,7 +9,7 @@ locked out until a timeout.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maculaos.identity import Identity
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from maculaos.identity import NodeId
+
+# A link that was replaced is read for so long: its peer may have learnt of the other one later,
+# and what either end said before is on its way.
+GRACE_S: Final = 1.0
+# Replaced links that are remembered; who dials again and again does not make a node hold more.
+_REPLACED_MAX: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,8 @@ class Links:
         self._simultaneous_s = simultaneous_s
         self._by_number: dict[int, Link] = {}
         self._by_peer: dict[NodeId, Link] = {}
+        # The peers of links that are closed because another one took over, by number.
+        self._replaced: dict[int, NodeId] = {}
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -85,6 +93,21 @@ class Links:
         self._by_number.pop(link.number, None)
         if self._by_peer.get(link.peer.node_id) is link:
             del self._by_peer[link.peer.node_id]
+
+    def replaced(self, link: Link) -> None:
+        """Another link to its peer took the place of that one, which is about to end."""
+        self._replaced[link.number] = link.peer.node_id
+        if len(self._replaced) > _REPLACED_MAX:
+            del self._replaced[next(iter(self._replaced))]
+
+    def successor(self, number: int) -> Link | None:
+        """The link that took the place of that one."""
+        peer = self._replaced.get(number)
+        return None if peer is None else self._by_peer.get(peer)
+
+    def ended(self, number: int) -> None:
+        """That link is over: nothing more comes over it, if it was replaced."""
+        self._replaced.pop(number, None)
 
     def loser(self, old: Link, new: Link) -> Link:
         """Which of two links to one peer is to be closed."""

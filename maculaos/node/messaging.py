@@ -21,12 +21,19 @@ from maculaos.node.counters import Counters
 from maculaos.node.deliveries import Deliveries
 from maculaos.node.directory import Directory
 from maculaos.node.interest import InterestOfRealm
+from maculaos.node.letters import Letters
 from maculaos.node.links import Links
 from maculaos.node.multicast import Multicast
 from maculaos.node.plans import Plans
-from maculaos.node.posts import MAX_PAYLOADS, MAX_TIME_MS, Posts, refusal
+from maculaos.node.posts import (
+    MAX_PAYLOADS,
+    MAX_TIME_MS,
+    Posts,
+    Refused,
+    check_way,
+    refusal,
+)
 from maculaos.node.receipts import Receipts
-from maculaos.node.relay import Relay
 from maculaos.node.retention import Retention
 from maculaos.node.routing import MAX_HOPS, Routing
 from maculaos.node.runs import Runs, for_clients
@@ -71,6 +78,12 @@ _SEEN_LIMIT: Final = 8192
 MAX_SEQUENCES: Final = 4 * WINDOW
 # Publishers and groups whose acknowledged runs are told apart.
 _SOURCES: Final = 20_000
+# Traced runs a second that are taken from one neighbour: every target answers each.
+_TRACED_PER_SECOND: Final = 200
+# Retained events a second for one node: twice as many as there may be.
+_RETAINED_PER_SECOND: Final = 20_000
+# Far above every number of an honest publisher, and far below what a frame can say.
+_MAX_SEQUENCE: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +93,7 @@ class Ground:
     membership: Membership
     links: Links
     routing: Routing
-    relay: Relay
+    letters: Letters
     directory: Directory
     counters: Counters
 
@@ -94,6 +107,7 @@ class Messaging:
         membership, counters, limits = ground.membership, ground.counters, settings.limits
         me, members = membership.me.node_id, membership.members
         self._me = me
+        self._members = members
         self._counters = counters
         self._requires_signature = settings.events.require_signature
         self.deliveries = Deliveries(limits, counters)
@@ -104,7 +118,9 @@ class Messaging:
         self.multicast = multicast
         self.plans = Plans(me, self.interest.realm, self.deliveries, multicast)
         self.runs = Runs(me, rng, signs=settings.events.sign)
-        self.receipts = Receipts(_SOURCES, self.deliveries, ground.relay, counters, now)
+        self.receipts = Receipts(
+            _SOURCES, self.deliveries, ground.links, ground.letters, counters, now
+        )
         self.retention = Retention(me, members, self.deliveries)
         self.traces = Traces(membership.me, members)
         self.posts = Posts(me, self.runs, self.plans, self.deliveries, multicast, counters)
@@ -113,6 +129,8 @@ class Messaging:
             membership, outstanding, self.runs, self.plans, self.receipts, counters
         )
         self._passed_on = Allowance(_PASSED_ON_PER_SECOND)
+        self._traced = Allowance(_TRACED_PER_SECOND)
+        self._retained = Allowance(_RETAINED_PER_SECOND)
         self._seen = SeenCache(_SEEN_LIMIT)
 
     def seal(self, seal: EventSeal) -> None:
@@ -166,6 +184,7 @@ class Messaging:
 
     def client_down(self, client: int, now: float) -> list[Effect]:
         """A client is gone with all it wanted."""
+        self.deliveries.forget(client)
         gone = self.deliveries.subscriptions_of(client)
         if not gone:
             return []
@@ -173,7 +192,23 @@ class Messaging:
 
     def taken(self, client: int, taken: Taken, now: float) -> list[Effect]:
         """A client is through with events, and takes more."""
-        effects = self.deliveries.taken(client, taken, now)
+        return self._eased(self.deliveries.taken(client, taken, now), now)
+
+    def client_room(self, client: int, now: float) -> list[Effect]:
+        """There is room in the socket of a client again."""
+        return self._eased(self.deliveries.release(client, now), now)
+
+    def waits_for_clients(self, topic: str) -> bool:
+        """Whether events of ``topic`` go to clients of this node only, whose sockets are full."""
+        if not self.deliveries.has_only_held(topic):
+            return False
+        plan = self.plans.plan(topic)
+        return not plan.nodes and all(
+            node == self._me for _, nodes in plan.groups for node in nodes
+        )
+
+    def _eased(self, effects: list[Effect], now: float) -> list[Effect]:
+        """``effects``, and word to whose runs were refused and have room now."""
         for source in self.receipts.with_room():
             effects += self._say_of_runs(source, (), 0, now)
         return self._settled(effects, now)
@@ -188,23 +223,43 @@ class Messaging:
         self._check(link, run)
         count = len(run.payloads)
         self._counters.events_in += count
+        if run.targets and not self._passed_on.take(link.peer.node_id, now):
+            self._counters.events_dropped += count
+            return []
         if not self._is_believed(run):
             self._counters.events_refused += count
             return []
         if run.trace:
-            run = msgspec.structs.replace(run, trace=self.traces.extended(run, now))
+            return self._take_traced(link, run, now)
         effects: list[Effect] = []
         if run.targets:
-            if not self._passed_on.take(link.peer.node_id, now):
-                self._counters.events_dropped += count
-                return []
             is_here, effects = self.multicast.pass_on(link, run)
             if not (is_here and self._is_first(run)):
                 return effects
-            if run.acknowledge:
+            if run.acknowledge or run.retain_ms:
+                # Something is remembered by its publisher's name, which has to be a member's.
+                if not self._is_there(NodeId(run.publisher)):
+                    self._counters.events_dropped += count
+                    return effects
                 self.receipts.came_over(link, NodeId(run.publisher))
         taken = self._take(NodeId(run.publisher), run, now)
         return [*effects, *taken] if effects else taken
+
+    def _take_traced(self, link: Link, run: Events, now: float) -> list[Effect]:
+        """A traced run: on to other targets, with a word of this node, and told if it is one."""
+        trace = self.traces.extended(run, now)
+        if not (trace and self._traced.take(link.peer.node_id, now)):
+            self._counters.messages_ignored += 1
+            return []
+        run = msgspec.structs.replace(run, trace=trace)
+        is_here, effects = self.multicast.pass_on(link, run) if run.targets else (True, [])
+        if not is_here or run.publisher == self._me:
+            return effects
+        publisher = NodeId(run.publisher)
+        return [
+            *effects,
+            *self.receipts.tell(publisher, Receipt((run.sequence,), trace=trace), now),
+        ]
 
     def receive_receipt(self, source: NodeId, receipt: Receipt, now: float) -> list[Effect]:
         """A target says what became of runs of this node."""
@@ -223,8 +278,9 @@ class Messaging:
         self, link: Link, message: Interest | InterestDigest | InterestWanted, now: float
     ) -> list[Effect]:
         """A peer tells of interest, or asks; see ``InterestOfRealm.receive``."""
+        before = self.interest.realm.changes
         effects, news = self.interest.receive(link, message, now)
-        if isinstance(message, Interest):
+        if self.interest.realm.changes != before:
             self.plans.clear()
         if len(self.confirmations):
             # Subscribers are back: what waits for them need not wait for its timer.
@@ -267,11 +323,17 @@ class Messaging:
         if self.confirmations.next_deadline() <= now:
             effects += self.confirmations.advance(now)
         effects += self.traces.advance(now)
+        if self.deliveries.next_deadline() <= now:
+            return self._eased([*effects, *self.deliveries.advance(now)], now)
         return self._settled(effects, now)
 
     def next_deadline(self) -> float:
         """When ``advance`` has something to do; infinity if never."""
-        due = min(self.confirmations.next_deadline(), self.interest.next_deadline())
+        due = min(
+            self.confirmations.next_deadline(),
+            self.interest.next_deadline(),
+            self.deliveries.next_deadline(),
+        )
         return min(due, self.traces.next_deadline()) if len(self.traces) else due
 
     def _check(self, link: Link, run: Events) -> None:
@@ -283,26 +345,23 @@ class Messaging:
             is_own = is_own or run.hops < MAX_HOPS
         if not is_own or len(run.publisher) != len(self._me):
             raise RemoteProtocolError("an event in the name of another node")
-        if not 0 <= run.priority < len(MESSAGE_STREAMS):
-            raise RemoteProtocolError(f"priority {run.priority}")
-        if not (0 <= run.ttl_ms <= MAX_TIME_MS and 0 <= run.retain_ms <= MAX_TIME_MS):
-            raise RemoteProtocolError("a time of more than a day")
-        is_long = len(run.topic) > MAX_TOPIC_BYTES or len(run.group) > MAX_GROUP_BYTES
-        if is_long or len(run.payloads) > MAX_PAYLOADS:
-            raise RemoteProtocolError("a run that is too long")
+        _check_bounds(run)
+
+    def _is_there(self, node: NodeId) -> bool:
+        """Whether that is a living member."""
+        member = self._members.get(node)
+        return member is not None and not member.health.is_gone
 
     def _take(self, publisher: NodeId, run: Events, now: float) -> list[Effect]:
         """This node is a target."""
         if publisher == self._me:
             return []
-        if run.trace:
-            return self.receipts.tell(publisher, Receipt((run.sequence,), trace=run.trace))
         if run.retain_ms and not self.retention.copy(run, now) and run.is_retained:
             return []
         if run.acknowledge:
             receipt, effects = self.receipts.take(publisher, run, now)
             if receipt is not None:
-                effects += self.receipts.tell(publisher, receipt)
+                effects += self.receipts.tell(publisher, receipt, now)
         else:
             effects = self.deliveries.deliver(for_clients(run, now), run.group, now) or []
         if self.deliveries.finished or self.deliveries.gone:
@@ -318,7 +377,7 @@ class Messaging:
 
     def _is_first(self, run: Events) -> bool:
         """Whether a run that others brought is no repetition; acknowledged ones may be."""
-        if run.acknowledge or run.is_retained or run.trace:
+        if run.acknowledge or run.is_retained:
             return True
         is_new = self._seen.is_new(run.publisher + run.group.encode(), run.sequence)
         self._counters.events_dropped += 0 if is_new else len(run.payloads)
@@ -326,8 +385,9 @@ class Messaging:
 
     def _trace(self, client: int, post: Post, now: float) -> list[Effect]:
         try:
+            check_way(post)
             plan = self.plans.plan(post.topic)
-        except InvalidTopic as error:
+        except (InvalidTopic, Refused) as error:
             return refusal(client, post.request, RpcErrorCode.INVALID_REQUEST, str(error))
         here = (self._me,) if plan.is_here else ()
         members = [node for _, nodes in plan.groups for node in nodes]
@@ -345,6 +405,9 @@ class Messaging:
         effects: list[Effect] = []
         for node, wishes in news:
             for kept in self.retention.for_wishes(wishes, now):
+                if not self._retained.take(node, now):
+                    self._counters.events_dropped += 1
+                    continue
                 way = self.multicast.split((node,))
                 effects += self.multicast.send(self.runs.retained(kept, now), *way)
         return effects
@@ -356,7 +419,7 @@ class Messaging:
         receipt = self.receipts.receipt(source, sequences, code)
         if source[0] == self._me:
             return self.confirmations.receipt(self._me, receipt, now)
-        return self.receipts.tell(source[0], receipt)
+        return self.receipts.tell(source[0], receipt, now)
 
     def _settled(self, effects: list[Effect], now: float) -> list[Effect]:
         """``effects``, and what follows from runs that are settled and subscriptions that ended."""
@@ -372,3 +435,18 @@ class Messaging:
         if self.interest.is_due(now):
             effects += self.interest.say(now)
         return effects
+
+
+def _check_bounds(run: Events) -> None:
+    """Raise ``RemoteProtocolError`` for a run that no publisher makes: its neighbour looks, too."""
+    if not 0 <= run.priority < len(MESSAGE_STREAMS):
+        raise RemoteProtocolError(f"priority {run.priority}")
+    if not 0 <= run.sequence < _MAX_SEQUENCE:
+        raise RemoteProtocolError(f"sequence {run.sequence}")
+    if not (0 <= run.ttl_ms <= MAX_TIME_MS and 0 <= run.retain_ms <= MAX_TIME_MS):
+        raise RemoteProtocolError("a time of more than a day")
+    if not (run.payloads or run.trace):
+        raise RemoteProtocolError("a run of nothing")
+    is_long = len(run.topic) > MAX_TOPIC_BYTES or len(run.group) > MAX_GROUP_BYTES
+    if is_long or len(run.payloads) > MAX_PAYLOADS:
+        raise RemoteProtocolError("a run that is too long")

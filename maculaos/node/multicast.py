@@ -117,29 +117,41 @@ class Multicast:
         if run.hops <= 1:
             self._counters.events_dropped += len(run.payloads) if others else 0
             return is_here, []
-        copies: dict[int, list[bytes]] = {}
-        for target in others:
-            onward = self._onward(link, target)
-            if onward is None:
-                self._counters.events_dropped += len(run.payloads)
-            else:
-                copies.setdefault(onward.number, []).append(target)
+        copies, lost = self._parted(link, others)
+        self._counters.events_dropped += len(lost) * len(run.payloads)
         effects: list[Effect] = []
         for number, some in copies.items():
             effects += self._copies(run, number, some, run.hops - 1)
         self._counters.events_passed_on += len(effects) * len(run.payloads)
         return is_here, effects
 
+    def _parted(
+        self, came_over: Link, targets: Iterable[bytes]
+    ) -> tuple[dict[int, list[bytes]], list[bytes]]:
+        """Targets by the link that leads to them, and those that none does."""
+        copies: dict[int, list[bytes]] = {}
+        lost: list[bytes] = []
+        for target in targets:
+            onward = self._onward(came_over, target)
+            if onward is None:
+                lost.append(target)
+            else:
+                copies.setdefault(onward.number, []).append(target)
+        # All in one copy: who names a thousand that are not there shall not make as many.
+        aside = self._routing.detour(came_over) if lost else None
+        if aside is None:
+            return copies, lost
+        copies.setdefault(aside.number, []).extend(lost)
+        return copies, []
+
     def _onward(self, came_over: Link, target: bytes) -> Link | None:
-        """The next link to a target; not the one that the run came over.
+        """The next link to a target, if one is known that the run did not come over.
 
         A node that has just begun knows few members: others know the way.
         """
         node = self._by_prefix.get(target)
         onward = None if node is None else self._routing.next_hop(node)
-        if onward is None or onward is came_over:
-            return self._routing.detour(came_over)
-        return onward
+        return None if onward is came_over else onward
 
     def _copies(self, run: Events, link: int, targets: list[bytes], hops: int) -> list[Effect]:
         stream = MESSAGE_STREAMS[run.priority]

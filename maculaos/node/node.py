@@ -16,7 +16,7 @@ from maculaos.identity import short
 from maculaos.kademlia.requests import ValueFound
 from maculaos.node.clients import Clients
 from maculaos.node.cores import make_cores
-from maculaos.node.links import Link
+from maculaos.node.links import GRACE_S, Link
 from maculaos.node.peers import Peers
 from maculaos.node.sayings import check_addresses
 from maculaos.swim.rumour import Health, Rumour
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 _ON_THEIR_WAY = frozenset({
     Post, Taken, Events, Receipt, RpcCall, RpcResult, RpcError, RpcCancel, RpcCredit,
 })  # fmt: skip
+
+
+# What still counts when it comes over a link that another one replaced: who sent it sends it no
+# second time. Calls are asked after over the other link, and membership repeats itself.
+_LEFT_BEHIND = frozenset({Events, Receipt})
 
 
 class Node:
@@ -97,6 +102,7 @@ class Node:
         """
         held = self._cores.links.get(link)
         if held is None:
+            self._cores.links.ended(link)
             return []
         note = Note("link_down", (*_facts(held.peer), ("reason", reason)))
         return self._followed([note, *self._peers.unlink(held, now, is_lost=is_lost)], now)
@@ -118,7 +124,10 @@ class Node:
 
     def receive(self, link: int, message: Message, now: float) -> list[Effect]:
         """A peer says something."""
-        held = self._cores.links.get(link)
+        links = self._cores.links
+        held = links.get(link)
+        if held is None and type(message) in _LEFT_BEHIND:
+            held = links.successor(link)
         if held is None:
             self._cores.counters.messages_ignored += 1
             return []
@@ -154,6 +163,18 @@ class Node:
     def client_down(self, client: int, now: float) -> list[Effect]:
         """A client is gone."""
         return self._followed(self._clients.down(client, now), now)
+
+    def client_full(self, client: int) -> None:
+        """The socket of a client is full: it is handed no events until ``client_room``."""
+        self._cores.messaging.deliveries.hold(client)
+
+    def client_room(self, client: int, now: float) -> list[Effect]:
+        """There is room in the socket of a client again."""
+        return self._followed(self._cores.messaging.client_room(client, now), now)
+
+    def waits_for_clients(self, topic: str) -> bool:
+        """Whether events of ``topic`` go to clients of this node only, whose sockets are full."""
+        return self._cores.messaging.waits_for_clients(topic)
 
     def receive_from_client(self, client: int, message: Message, now: float) -> list[Effect]:
         """A client says something."""
@@ -254,7 +275,11 @@ class Node:
         if old is None:
             return self._peers.link(new, rumour, dialled, now)
         loser = links.loser(old, new)
-        closed = CloseLink(loser.number, ErrorCode.DUPLICATE_LINK, "there is another link")
+        # Of a peer that started again, nothing can come over the old link.
+        grace_s = GRACE_S if old.life == new.life else 0.0
+        detail = "there is another link"
+        closed = CloseLink(loser.number, ErrorCode.DUPLICATE_LINK, detail, grace_s)
+        links.replaced(loser)
         if loser is new:
             self._cores.neighbourhood.linked(old, dialled, now)
             return [closed]

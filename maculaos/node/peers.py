@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from maculaos.effects import Carriage, CloseLink, Effect, Note, Send
 from maculaos.errors import MaculaError, RemoteProtocolError
 from maculaos.identity import NODE_ID_SIZE, NodeId, short
+from maculaos.node.letters import Reading
 from maculaos.node.relay import Arrived
 from maculaos.node.sayings import from_wire, to_wire
 from maculaos.rpc.parties import of_link
@@ -150,7 +151,7 @@ class Peers:
         message = arrived.message
         try:
             if arrived.routed.seal is not None:
-                return self._cores.calls.read(arrived, now)
+                return self._read(arrived, now)
             match message:
                 case Ping():
                     answer = Pong(message.sequence)
@@ -159,13 +160,20 @@ class Peers:
                     sender, sequence = arrived.source, message.sequence
                     membership = self._cores.membership
                     return self.carry(membership.hear_relayed_pong(sender, sequence, now), now)
-                case Receipt():
-                    return self._cores.messaging.receive_receipt(arrived.source, message, now)
                 case FindNode() | Nodes() | FindValue() | Values() | Store() | Stored():
                     self._cores.directory.receive(arrived.source, message, now, arrived.link)
         except MaculaError:
             self._cores.counters.messages_ignored += 1
         return []
+
+    def _read(self, arrived: Arrived, now: float) -> list[Effect]:
+        """A letter: of calls, or what became of runs."""
+        message = arrived.message
+        if not isinstance(message, Receipt):
+            return self._cores.calls.read(arrived, now)
+        if self._cores.paths.letters.read(arrived, now) is Reading.DROPPED:
+            return []
+        return self._cores.messaging.receive_receipt(arrived.source, message, now)
 
     def _hear_of_call(
         self, link: Link, message: RpcResult | RpcError | RpcCancel | RpcCredit, now: float

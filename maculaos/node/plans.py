@@ -70,15 +70,21 @@ class Plans:
     def _make(self, topic: str) -> Plan:
         check_topic(topic)
         plain: dict[NodeId, None] = {}
-        groups: dict[str, list[NodeId]] = {}
+        shares: dict[str, dict[NodeId, int]] = {}
         for node, group, weight in self._realm.match(topic):
             if group:
-                groups.setdefault(group, []).extend([node] * weight)
+                # However many patterns of a node mean the topic, its share has one bound.
+                of_group = shares.setdefault(group, {})
+                of_group[node] = min(of_group.get(node, 0) + weight, MAX_WEIGHT)
             else:
                 plain[node] = None
         audience = self._deliveries.audience(topic)
         for group, members in audience.groups.items():
-            groups.setdefault(group, []).extend([self._me] * min(len(members), MAX_WEIGHT))
+            shares.setdefault(group, {})[self._me] = min(len(members), MAX_WEIGHT)
+        groups = {
+            group: [node for node, weight in of_group.items() for _ in range(weight)]
+            for group, of_group in shares.items()
+        }
         linked, far = self.multicast.split(plain)
         targets = len(plain) + bool(audience.plain) + len(groups)
         return Plan(

@@ -122,10 +122,17 @@ def _checked(post: Post) -> int:
         detail = f"a publication has 1 to {MAX_PAYLOADS} payloads"
     elif size > MAX_VALUE_SIZE:
         detail = f"a publication has at most {MAX_VALUE_SIZE} bytes"
-    elif not 0 <= post.priority < len(MESSAGE_STREAMS):
-        detail = f"a priority is one of 0 to {len(MESSAGE_STREAMS) - 1}"
-    elif not (0 <= post.ttl_ms <= MAX_TIME_MS and 0 <= post.retain_ms <= MAX_TIME_MS):
-        detail = f"a time is at most {MAX_TIME_MS} ms"
     if detail:
         raise Refused(RpcErrorCode.INVALID_REQUEST, detail)
+    check_way(post)
     return size
+
+
+def check_way(post: Post) -> None:
+    """Raise ``Refused`` unless priority and times make sense."""
+    if not 0 <= post.priority < len(MESSAGE_STREAMS):
+        detail = f"a priority is one of 0 to {len(MESSAGE_STREAMS) - 1}"
+        raise Refused(RpcErrorCode.INVALID_REQUEST, detail)
+    if not (0 <= post.ttl_ms <= MAX_TIME_MS and 0 <= post.retain_ms <= MAX_TIME_MS):
+        detail = f"a time is at most {MAX_TIME_MS} ms"
+        raise Refused(RpcErrorCode.INVALID_REQUEST, detail)

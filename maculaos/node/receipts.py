@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from maculaos.effects import Effect, Send
 from maculaos.node.runs import for_clients
 from maculaos.pubsub.arrivals import Arrivals, Standing
 from maculaos.pubsub.mailbox import Taking
 from maculaos.wire.events import Receipt
-from maculaos.wire.registry import RpcErrorCode
+from maculaos.wire.registry import RpcErrorCode, StreamClass
 
 if TYPE_CHECKING:
-    from maculaos.effects import Effect
     from maculaos.identity import NodeId
     from maculaos.node.counters import Counters
     from maculaos.node.deliveries import Deliveries
-    from maculaos.node.links import Link
-    from maculaos.node.relay import Relay
+    from maculaos.node.letters import Letters
+    from maculaos.node.links import Link, Links
     from maculaos.pubsub.arrivals import Source
     from maculaos.wire.events import Events
 
@@ -28,11 +28,18 @@ class Receipts:
     """What this node takes of others, and of itself; times are monotonic seconds."""
 
     def __init__(
-        self, limit: int, deliveries: Deliveries, relay: Relay, counters: Counters, now: float
+        self,
+        limit: int,
+        deliveries: Deliveries,
+        links: Links,
+        letters: Letters,
+        counters: Counters,
+        now: float,
     ) -> None:
         self._began_at = now
         self._deliveries = deliveries
-        self._relay = relay
+        self._links = links
+        self._letters = letters
         self._counters = counters
         self._arrivals = Arrivals(limit)
         # The links that runs of others came over: that way was open, and leads back.
@@ -113,10 +120,17 @@ class Receipts:
         told = self.receipt(source, (sequence,), int(RpcErrorCode.NO_PROVIDER))
         return structs.replace(told, up_ms=math.floor((now - self._began_at) * 1000))
 
-    def tell(self, publisher: NodeId, receipt: Receipt) -> list[Effect]:
-        """Bring a receipt to whom it is for."""
+    def tell(self, publisher: NodeId, receipt: Receipt, now: float) -> list[Effect]:
+        """Bring a receipt to whom it is for: over its link, or in a letter that is sent once.
+
+        One that is lost is asked for by the run, which comes again.
+        """
         self._counters.receipts_out += 1
-        return self._relay.send(publisher, receipt, back_over=self._ways.get(publisher))
+        link = self._links.to(publisher)
+        if link is not None:
+            return [Send(link.number, receipt, StreamClass.MESSAGES)]
+        way = self._ways.get(publisher)
+        return self._letters.send(publisher, receipt, now, now, back_over=way) or []
 
     def came_over(self, link: Link, publisher: NodeId) -> None:
         """An acknowledged run of that publisher came over others."""

@@ -3,8 +3,8 @@
 An envelope names its sender, and only the last of the links that it came over is authenticated: a
 member of the realm could write another's name on one. So nothing may travel in a plain one but
 questions to the distributed table, whose records are signed, and probes that somebody else asked
-for: who asks others for a probe believes them anyway. Calls travel in sealed ones, which their
-sender signed (``maculaos.node.letters``).
+for: who asks others for a probe believes them anyway. Calls and receipts travel in sealed ones,
+which their sender signed (``maculaos.node.letters``).
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ _ROUTABLE: Final = (
     Stored,
     Ping,
     Pong,
-    Receipt,
 )
 # Only under the seal of their sender.
-_LETTERS: Final = (RpcCall, RpcResult, RpcError, RpcCancel, RpcCredit)
+_LETTERS: Final = (RpcCall, RpcResult, RpcError, RpcCancel, RpcCredit, Receipt)
 _MESSAGES: Final = StreamClass.MESSAGES
 
 
@@ -106,14 +105,23 @@ class Relay:
         routed = Routed(to, self._me, MAX_HOPS, encode_message(message))
         return [Send(link.number, routed, _MESSAGES)]
 
-    def post(self, routed: Routed, to: NodeId, *, is_again: bool = False) -> list[Effect]:
+    def post(
+        self,
+        routed: Routed,
+        to: NodeId,
+        *,
+        is_again: bool = False,
+        back_over: Link | None = None,
+    ) -> list[Effect]:
         """Bring an envelope on its way to ``to``, over its link or others; empty if there is none.
 
-        One that ``is_again`` sent goes another way than before.
+        Where it goes over others is as ``send`` has it.
         """
         link = self._routing.next_hop(to)
-        if link is not None and is_again and link.peer.node_id != to:
-            link = self._routing.detour(link) or link
+        if link is not None and link.peer.node_id != to:
+            link = back_over or link
+            if is_again:
+                link = self._routing.detour(link) or link
         return [] if link is None else [Send(link.number, routed, _MESSAGES)]
 
     def receive(self, link: Link, routed: Routed, now: float) -> list[Effect] | Arrived:

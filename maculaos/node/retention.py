@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Raw
+
 from maculaos.identity import NodeId
 from maculaos.pubsub.mailbox import Run
 from maculaos.pubsub.retained import Kept, RetainedEvents
@@ -56,11 +58,9 @@ class Retention:
 
     def for_wishes(self, wishes: Iterable[Wish], now: float) -> list[Kept]:
         """What a node is sent that wants these; shared subscriptions get nothing old."""
-        found: dict[str, Kept] = {}
-        for pattern, group, _ in wishes:
-            if not group and len(self.own):
-                found.update((each.topic, each) for each in self.own.matching(pattern, now))
-        return list(found.values())
+        if not len(self.own):
+            return []
+        return self.own.matching_any([pattern for pattern, group, _ in wishes if not group], now)
 
     def unwanted(self, pattern: str, now: float) -> None:
         """A subscription ended: copies of what nobody here wants would grow old, and go."""
@@ -83,7 +83,8 @@ def _kept(run: Events, now: float) -> Kept:
         run.topic,
         run.publisher,
         _last_of(run),
-        run.payloads[-1],
+        # A copy: a view would keep the whole frame that it came in.
+        Raw(bytes(run.payloads[-1])),
         run.priority,
         now + run.retain_ms / 1000,
     )

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from maculaos.effects import Effect, SendToClient
-from maculaos.errors import RemoteProtocolError
-from maculaos.identity import NodeId
+from maculaos.identity import NODE_ID_SIZE, NodeId
 from maculaos.wire.events import Events, Hop
 from maculaos.wire.messages import RpcError, RpcResult
 from maculaos.wire.registry import RpcErrorCode
@@ -63,9 +62,13 @@ class Traces:
         return Hop(self._me.node_id, round((self._wall_offset + now) * 1_000_000))
 
     def extended(self, run: Events, now: float) -> tuple[Hop, ...]:
-        """The trace of a run that came here; raises ``RemoteProtocolError`` if it is too long."""
-        if len(run.trace) >= MAX_TRACE:
-            raise RemoteProtocolError(f"a trace of {len(run.trace)} hops")
+        """The trace of a run that came here; empty for one that no honest node makes.
+
+        Whoever brings it is not blamed: it grows on its way, and an honest node may have added the
+        hop that was one too many.
+        """
+        if not is_sound(run.trace) or len(run.trace) >= MAX_TRACE:
+            return ()
         return (*run.trace, self.here(now))
 
     def begin(
@@ -90,7 +93,7 @@ class Traces:
     def receipt(self, source: NodeId, sequence: int, hops: tuple[Hop, ...]) -> list[Effect]:
         """A target tells over which nodes a run came."""
         trace = self._waiting.get(sequence)
-        if trace is None or source not in trace.waits_for or len(hops) > MAX_TRACE:
+        if trace is None or source not in trace.waits_for or not is_sound(hops):
             return []
         trace.routes[source] = hops
         return self._answered(sequence, trace)
@@ -131,3 +134,8 @@ class Traces:
             return self._me.name
         member = self._members.get(NodeId(node))
         return bytes(node).hex()[:16] if member is None else member.name
+
+
+def is_sound(trace: tuple[Hop, ...]) -> bool:
+    """Whether these are hops of nodes, and not too many."""
+    return len(trace) <= MAX_TRACE and all(len(hop.node) == NODE_ID_SIZE for hop in trace)

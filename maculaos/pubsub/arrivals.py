@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # The publisher, the group that the copy is for, and the priority.
 Source: TypeAlias = "tuple[NodeId, str, int]"
 
+# Groups and priorities of one publisher that are told apart: it cannot make others be forgotten.
+_SHARE: Final = 1000
 # Reasons that are remembered for each publisher and group.
 _FAILED: Final = 256
 # How many runs behind a gap make its publisher hear of it again.
@@ -57,6 +59,7 @@ class Arrivals:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._heard: dict[Source, _Heard] = {}
+        self._of_publisher: dict[NodeId, dict[Source, None]] = {}
         # Of which a run had no room, and the topic of that run.
         self.refused: dict[Source, str] = {}
 
@@ -127,15 +130,28 @@ class Arrivals:
     def _of(self, source: Source, life: int) -> _Heard:
         heard = self._heard.get(source)
         if heard is None or heard.life != life:
-            if heard is None and len(self._heard) >= self._limit:
-                oldest = next(iter(self._heard))
-                del self._heard[oldest]
-                self.refused.pop(oldest, None)
+            if heard is None:
+                self._make_room(source[0])
+                self._of_publisher.setdefault(source[0], {})[source] = None
             heard = self._heard[source] = _Heard(life)
         return heard
 
+    def _make_room(self, publisher: NodeId) -> None:
+        own = self._of_publisher.get(publisher, {})
+        if len(own) >= _SHARE:
+            self._drop(next(iter(own)))
+        elif len(self._heard) >= self._limit:
+            self._drop(next(iter(self._heard)))
+
+    def _drop(self, source: Source) -> None:
+        del self._heard[source]
+        self.refused.pop(source, None)
+        own = self._of_publisher[source[0]]
+        del own[source]
+        if not own:
+            del self._of_publisher[source[0]]
+
     def forget(self, node: NodeId) -> None:
         """Nobody remembers that publisher any more."""
-        for source in [source for source in self._heard if source[0] == node]:
-            del self._heard[source]
-            self.refused.pop(source, None)
+        for source in tuple(self._of_publisher.get(node, ())):
+            self._drop(source)

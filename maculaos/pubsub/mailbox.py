@@ -96,6 +96,11 @@ class Mailbox:
         return not self.waiting or self._fits(run)
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the payloads that wait."""
+        return self._bytes
+
+    @property
     def is_at_ease(self) -> bool:
         """Whether what was refused may come again: at most half is full."""
         return self.waiting * 2 <= self._limit and self._bytes * 2 <= self._limit_bytes
@@ -118,16 +123,16 @@ class Mailbox:
         self._bytes += _size(run)
         return True
 
-    def take(self, now: float) -> tuple[list[Run], list[Run]]:
+    def take(self, now: float, room: float = math.inf) -> tuple[list[Run], list[Run]]:
         """What may be handed out now, the more urgent first, and acknowledged runs overdue.
 
-        An acknowledged run in pieces is counted once more for each; its place here is given up
-        with the last one.
+        The last run handed out may go beyond ``room``, in bytes. An acknowledged run in pieces is
+        counted once more for each; its place here is given up with the last one.
         """
         handed: list[Run] = []
         late: list[Run] = []
         for queue in self._queues:
-            while queue and (self.credit or queue[0].expires_at <= now):
+            while queue and ((self.credit and room > 0) or queue[0].expires_at <= now):
                 run = queue.popleft()
                 if run.expires_at <= now:
                     self._forget(run)
@@ -138,6 +143,7 @@ class Mailbox:
                     piece, rest = run.cut(self.credit)
                     queue.appendleft(rest)
                 self._forget(piece)
+                room -= _size(piece)
                 self.credit -= len(piece.payloads)
                 if run.taking is not None and piece is not run:
                     run.taking.left += 1
@@ -174,7 +180,11 @@ class Mailbox:
         self.dropped += len(run.payloads) - fits
         if not fits:
             return None
-        return run.cut(len(run.payloads) - fits)[1] if is_newest else run.cut(fits)[0]
+        kept = run.payloads[-fits:] if is_newest else run.payloads[:fits]
+        skipped = len(run.payloads) - fits if is_newest else 0
+        # Copies: views would keep the whole frame that they came in.
+        payloads = tuple(Raw(bytes(payload)) for payload in kept)
+        return replace(run, sequence=run.sequence + skipped, payloads=payloads)
 
     def _make_room(self, run: Run) -> None:
         """Drop the oldest of what is least urgent, until ``run`` fits or nothing may be dropped."""

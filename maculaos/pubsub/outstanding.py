@@ -252,8 +252,10 @@ class Outstanding:
         """There is a new way to that target, or room: what waits for it is sent again."""
         orders: list[Order] = []
         for leg, channel in self._channels.items():
-            if leg[0] == node:
+            # Whoever says often that it is there again is not sent all as often.
+            if leg[0] == node and now >= channel.went_back_at + _GO_BACK_S:
                 channel.go_back()
+                channel.went_back_at = now
                 self._progress(channel, now)
                 orders += self._pump(channel, is_again=True)
         return orders

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # of it there are: so often it is that node's turn.
 Wish: TypeAlias = tuple[str, str, int]
 MAX_WEIGHT: Final = 64
+# All that one node wants goes into one frame.
+MAX_BYTES: Final = 8 * 1024 * 1024
 
 _NONE: Final[tuple[Wish, ...]] = ()
 
@@ -74,6 +76,7 @@ class Change:
 class _Known:
     version: Version
     wishes: dict[Wish, None] = field(default_factory=dict)
+    size_bytes: int = 0
     is_there: bool = False
 
 
@@ -91,6 +94,8 @@ class RealmInterest:
         # Of the nodes that are there.
         self._tree: PatternTree[tuple[NodeId, str, int]] = PatternTree()
         self._size = 0
+        # Rises with every change of what ``match`` finds.
+        self.changes = 0
 
     def __len__(self) -> int:
         return self._size
@@ -121,11 +126,16 @@ class RealmInterest:
         follows = change.number - 1 == (held.number if held.life == change.life else 0)
         if not (change.is_whole or follows):
             return Outcome.GAP
-        own = len(self.wishes_of(node))
-        kept = 0 if change.is_whole or held.life != change.life else own
-        if kept + len(change.added) - len(change.removed) > self._share:
+        own = self.wishes_of(node)
+        is_anew = change.is_whole or held.life != change.life
+        kept = 0 if is_anew else len(own)
+        gone = [] if is_anew else [wish for wish in dict.fromkeys(change.removed) if wish in own]
+        if kept + len(change.added) - len(gone) > self._share:
             return Outcome.REFUSED
-        growth = kept - own + len(change.added)
+        before = 0 if is_anew else self._bytes_of(node) - _bytes(gone)
+        if before + _bytes(change.added) > MAX_BYTES:
+            return Outcome.REFUSED
+        growth = kept - len(own) + len(change.added)
         if self._is_full(node, growth):
             # Who is not there gives way to who may be.
             self._forget_absent(node)
@@ -155,6 +165,7 @@ class RealmInterest:
         self._drop(node, known, removed)
         fresh = [wish for wish in dict.fromkeys(change.added) if wish not in known.wishes]
         known.wishes.update(dict.fromkeys(fresh))
+        known.size_bytes += _bytes(fresh)
         self._size += len(fresh)
         if known.is_there:
             self._plant(node, fresh)
@@ -198,15 +209,22 @@ class RealmInterest:
     def _drop(self, node: NodeId, known: _Known, removed: Iterable[Wish]) -> None:
         """A node wants these no more."""
         gone = [wish for wish in removed if known.wishes.pop(wish, self) is None]
+        known.size_bytes -= _bytes(gone)
         self._size -= len(gone)
         if known.is_there:
             self._uproot(node, gone)
 
-    def _plant(self, node: NodeId, wishes: Iterable[Wish]) -> None:
+    def _bytes_of(self, node: NodeId) -> int:
+        known = self._known.get(node)
+        return 0 if known is None else known.size_bytes
+
+    def _plant(self, node: NodeId, wishes: Collection[Wish]) -> None:
+        self.changes += bool(wishes)
         for pattern, group, weight in wishes:
             self._tree.add(pattern, (node, group, weight))
 
-    def _uproot(self, node: NodeId, wishes: Iterable[Wish]) -> None:
+    def _uproot(self, node: NodeId, wishes: Collection[Wish]) -> None:
+        self.changes += bool(wishes)
         for pattern, group, weight in wishes:
             self._tree.remove(pattern, (node, group, weight))
 
@@ -218,3 +236,12 @@ class RealmInterest:
         absent = [node for node, each in self._known.items() if not each.is_there and node != but]
         for node in absent:
             self.forget(node)
+
+
+def wish_bytes(pattern: str, group: str) -> int:
+    """About the bytes of a wish in a frame."""
+    return len(pattern.encode(errors="replace")) + len(group.encode(errors="replace")) + 10
+
+
+def _bytes(wishes: Iterable[Wish]) -> int:
+    return sum(wish_bytes(pattern, group) for pattern, group, _ in wishes)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Raw
 
 from maculaos.pubsub.patterns import is_exact, matches
+from maculaos.pubsub.tree import PatternTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # MessagePack's nil.
 NIL: Final = b"\xc0"
@@ -82,6 +83,16 @@ class RetainedEvents:
         for late in [each for each in found if each.expires_at <= now]:
             self.remove(late.topic, late.publisher)
         return [each for each in found if each.expires_at > now]
+
+    def matching_any(self, patterns: Iterable[str], now: float) -> list[Kept]:
+        """What is kept of the topics that some of ``patterns`` mean, each once.
+
+        A peer may name a hundred thousand: each topic walks the tree of them once.
+        """
+        wanted: PatternTree[None] = PatternTree()
+        for pattern in patterns:
+            wanted.add(pattern, None)
+        return [each for each in self._all() if each.expires_at > now and wanted.match(each.topic)]
 
     def _all(self) -> Iterator[Kept]:
         for by_publisher in self._by_topic.values():

@@ -1,6 +1,6 @@
 """Packets of an established connection, read and written without detours.
 
-aioquic 1.7.2 builds a packet in a buffer, copies the whole of it eight times on its way out, and
+aioquic 1.7.2 builds a packet in a buffer, copies the whole of it eleven times on its way out, and
 goes once more through all that a packet might hold to learn that there is nothing left. Most
 packets have a short header (RFC 9000, 17.3) and hold nothing but stream data and acknowledgements:
 those are read and written here, and DATAGRAM frames are written, on the library's own state

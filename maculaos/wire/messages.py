@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from maculaos.wire.events import (
     Delivery,
@@ -27,6 +27,7 @@ from maculaos.wire.events import (
 from maculaos.wire.frames import Frame, FrameError, encode_frame
 from maculaos.wire.registry import IDEMPOTENT, ErrorCode, MessageType
 from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Stored, Values
+from maculaos.wire.values import MAX_VALUE_SIZE
 
 
 class Rumour(Struct, frozen=True, array_like=True):
@@ -242,6 +243,9 @@ _BODIES: Final[dict[MessageType, type[Message]]] = {
     MessageType.CLOSE: Close,
 }
 _NUMBERS: Final = {body: number for number, body in _BODIES.items()}
+# Payloads are views of their frame and keep all of it. So much of a frame may be something else.
+_LOOSE: Final = 4096
+_WITH_PAYLOADS: Final = frozenset({Post, Events, RpcCall, RpcResult})
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final = {number: msgspec.msgpack.Decoder(body) for number, body in _BODIES.items()}
 
@@ -279,4 +283,30 @@ def decode_message(frame: Frame) -> Message:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         name = MessageType(frame.kind).name
         raise FrameError(ErrorCode.MALFORMED, f"{name}: {error}") from error
+    if len(frame.payload) > _LOOSE and type(message) in _WITH_PAYLOADS:
+        return _let_go(message, len(frame.payload))
     return message
+
+
+def _let_go(message: Message, size: int) -> Message:
+    """``message`` without the frame of ``size`` bytes that it came in, if that is mostly waste.
+
+    What is kept of it is counted by its payloads: a frame with one byte in fields that nobody
+    knows would keep its megabytes. Raises ``FrameError`` for events that no publisher may send.
+    """
+    match message:
+        case Post(payloads=payloads) | Events(payloads=payloads):
+            held = sum(map(len, payloads))
+            if held > MAX_VALUE_SIZE and isinstance(message, Events):
+                # It goes to clients in another frame, and has to fit into that, too.
+                raise FrameError(ErrorCode.MALFORMED, f"EVENTS: {held} bytes of payloads")
+            if 2 * held + _LOOSE >= size:
+                return message
+            copies = tuple(Raw(bytes(payload)) for payload in payloads)
+            return structs.replace(message, payloads=copies)
+        case RpcCall(payload=payload) | RpcResult(payload=payload):
+            if 2 * len(payload) + _LOOSE >= size:
+                return message
+            return structs.replace(message, payload=Raw(bytes(payload)))
+        case _:
+            return message

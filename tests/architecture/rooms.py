@@ -57,6 +57,12 @@ LOADTEST: Final[dict[str, tuple[str, ...]]] = {
 # Parts of the daemon: each does one thing with the node and its endpoint.
 DAEMON: Final[dict[str, tuple[str, ...]]] = {
     "maculaos.dialling": ("maculaos.effects", "maculaos.node", "maculaos.quic"),
+    "maculaos.outgoing": (
+        "maculaos.control.pace",
+        "maculaos.effects",
+        "maculaos.quic",
+        "maculaos.wire",
+    ),
     "maculaos.whereabouts": (
         "maculaos.discovery",
         "maculaos.effects",

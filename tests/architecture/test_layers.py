@@ -283,6 +283,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         *_WORDS,
         "maculaos.whereabouts",
         "maculaos.dialling",
+        "maculaos.outgoing",
         "maculaos.wire",
         "maculaos.effects",
         "maculaos.configuration",

@@ -81,7 +81,7 @@ def test_programs_use_the_mesh_through_two_nodes(place: Yard) -> None:
             connect(place.socket("n2"), name="two") as two,
         ):
             events = two.subscribe("t")
-            async with two.register("sum", lambda value: sum(value)):  # type: ignore[arg-type]
+            async with two.register("sum", lambda value: sum(value)):
                 # Interest and methods travel behind the answers; the first event tells.
                 while not (await two.stats())["counters"]["events_in"]:
                     await one.publish("t", b"\x00")

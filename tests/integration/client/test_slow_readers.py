@@ -9,18 +9,24 @@ import pytest
 
 from lone_node import lone_node
 from maculaos.client import CallFailed, Mesh, connect
+from maculaos.settings import LimitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-def play(main: Callable[[Mesh, Mesh], Awaitable[None]]) -> None:
+SMALL = LimitSettings(client_queue_bytes=262_144)
+
+
+def play(
+    main: Callable[[Mesh, Mesh], Awaitable[None]], limits: LimitSettings | None = None
+) -> None:
     """Run ``main`` with two programs on one node."""
 
     async def limited() -> None:
         async with (
             asyncio.timeout(60),
-            lone_node() as node,
+            lone_node(limits) as node,
             connect(node.path, name="a") as one,
             connect(node.path, name="b") as two,
         ):
@@ -52,6 +58,25 @@ def test_publishers_of_acknowledged_events_go_as_slowly_as_their_reader() -> Non
         await reading
 
     play(main)
+
+
+def test_large_acknowledged_events_wait_for_the_socket_of_their_reader() -> None:
+    async def main(one: Mesh, two: Mesh) -> None:
+        heard: list[int] = []
+        states: list[str] = []
+        two.on_state(states.append)
+        await two.subscribe("t", callback=lambda event: heard.append(event.sequence)).ready()
+        payload = b"x" * 60_000
+        confirmed = await asyncio.gather(
+            *(one.publish("t", payload, acknowledge=True, timeout_s=50) for _ in range(200))
+        )
+        assert confirmed == [1] * 200
+        assert heard == sorted(heard)
+        assert len(heard) == 200
+        # The credit of the reader is good for much more than may wait for it.
+        assert states == []
+
+    play(main, SMALL)
 
 
 def test_a_reader_that_does_not_read_costs_no_more_than_its_queue() -> None:

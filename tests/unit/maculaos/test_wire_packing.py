@@ -14,13 +14,17 @@ from maculaos.wire.compression import MIN_COMPRESSED_SIZE
 from maculaos.wire.events import Events
 from maculaos.wire.fragments import MAX_PIECE_SIZE
 from maculaos.wire.frames import HEADER, MAX_PAYLOAD_SIZE, Frame, FrameError, FrameReader
-from maculaos.wire.messages import Message, Ping, decode_message, encode_message
+from maculaos.wire.messages import Message, Ping, RpcResult, decode_message, encode_message
 from maculaos.wire.packing import Packer, Unpacker
 from maculaos.wire.registry import ErrorCode, FrameFlag, MessageType
 
 
 def event(payload: bytes) -> Events:
     return Events("a.b", bytes(32), 1, (Raw(msgspec.msgpack.encode(payload)),))
+
+
+def result(payload: bytes) -> RpcResult:
+    return RpcResult(1, Raw(msgspec.msgpack.encode(payload)))
 
 
 def frames_of(message: Message) -> list[Frame]:
@@ -86,11 +90,11 @@ def test_other_messages_may_travel_between_fragments() -> None:
 
 
 def test_largest_payload_passes_and_one_byte_more_does_not() -> None:
-    room = MAX_PAYLOAD_SIZE - len(encode_message(event(bytes(70_000)))) + 70_000 + HEADER.size
-    largest = event(random.Random(1).randbytes(room))
+    room = MAX_PAYLOAD_SIZE - len(encode_message(result(bytes(70_000)))) + 70_000 + HEADER.size
+    largest = result(random.Random(1).randbytes(room))
     assert unpacked(frames_of(largest)) == [largest]
     with pytest.raises(FrameError) as refused:
-        Packer().pack(event(random.Random(1).randbytes(room + 1)))
+        Packer().pack(result(random.Random(1).randbytes(room + 1)))
     assert refused.value.code is ErrorCode.TOO_LARGE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +63,28 @@ def test_a_handler_may_be_a_function_or_wait_and_knows_who_calls_and_how_long() 
             node.tell(ask(method, "x"))
             await turn(3)
             assert results(node) == [(["x", PUBLISHER.hex(), True], False)]
+
+    on_stage(play)
+
+
+def test_a_call_that_is_cancelled_before_its_handler_began_leaves_nothing_behind() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        begun: list[Value] = []
+
+        @mesh.rpc("m", concurrency=1)
+        async def wait(value: Value) -> Value:
+            begun.append(value)
+            return value
+
+        node.tell(ask(number=1))
+        node.tell(RpcCancel(1))
+        await turn(3)
+        # A coroutine that nobody awaited would warn now, and fail the test.
+        gc.collect()
+        assert begun == []
+        node.tell(ask(value="x", number=2))
+        await turn(3)
+        assert (begun, results(node)) == (["x"], [("x", False)])
 
     on_stage(play)
 

@@ -109,6 +109,60 @@ def test_a_full_node_is_waited_for_and_too_much_is_refused() -> None:
     on_stage(play)
 
 
+def test_many_that_wait_for_room_have_it_in_the_order_in_which_they_came() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        payload = b"x" * 1_000_000
+        node.leaves_open = (Post,)
+        node.is_full = True
+        posted: list[Post] = []
+        publishing: list[asyncio.Task[int]] = []
+        for number in range(100):
+            waiting = mesh.publish(f"n{number}", payload, 20.0, acknowledge=True)
+            publishing.append(asyncio.create_task(waiting))
+            await turn()
+        node.make_room()
+        while len(posted) < 100:
+            await turn()
+            posts = node.heard(Post)
+            posted += posts
+            if posts and len(publishing) < 120:
+                # Whoever comes now stands behind all that wait.
+                late = mesh.publish(f"n{len(publishing)}", b"", 20.0, acknowledge=True)
+                publishing.append(asyncio.create_task(late))
+            for post in posts:
+                node.tell(RpcResult(post.request, encode_value([1, 1])))
+        while len(posted) < len(publishing):
+            await turn()
+            posts = node.heard(Post)
+            posted += posts
+            for post in posts:
+                node.tell(RpcResult(post.request, encode_value([1, 1])))
+        assert await asyncio.gather(*publishing) == [1] * len(publishing)
+        assert [post.topic for post in posted] == [f"n{each}" for each in range(len(posted))]
+
+    on_stage(play)
+
+
+def test_who_gives_up_waiting_for_room_keeps_nobody_from_it() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        node.is_full = True
+        for _ in range(MAX_WAITING_BYTES // 2_000_000 + 3):
+            mesh.publish_now("a", b"x" * 1_000_000)
+        gives_up = asyncio.create_task(mesh.publish("b", 1, 20.0))
+        stays = asyncio.create_task(mesh.publish("c", 2, 20.0))
+        await turn()
+        gives_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gives_up
+        with pytest.raises(CallFailed, match="DEADLINE"):
+            await mesh.publish("d", 3, 0.01)
+        node.make_room()
+        await stays
+        assert [post.topic for post in node.heard(Post) if post.topic != "a"] == ["c"]
+
+    on_stage(play)
+
+
 def test_whoever_publishes_and_waits_learns_who_confirmed() -> None:
     async def play(node: StageNode, mesh: Mesh) -> None:
         assert await mesh.publish("a", 1) == 0

@@ -11,6 +11,7 @@ import pytest
 from bare_node import (
     ADDRESS,
     closed,
+    counter,
     dialled,
     identity,
     linked_node,
@@ -19,7 +20,10 @@ from bare_node import (
     sent,
     smaller_and_larger,
 )
-from maculaos.effects import CloseClient, Dial
+from eventful_node import deliveries, run_of, watching
+from maculaos.effects import CloseClient, CloseLink, Dial
+from maculaos.node.links import GRACE_S
+from maculaos.wire.events import Receipt, Taken, Watch
 from maculaos.wire.messages import Digest, Heartbeat, Ping, Pong, Rumour, may_travel_early
 from maculaos.wire.registry import ErrorCode
 
@@ -86,6 +90,50 @@ def test_a_peer_that_started_again_takes_over_from_its_earlier_life_at_once() ->
             again = met(peer, is_outbound=not is_outbound, life=2)
             effects = node.link_up(2, identity(peer), again, 0.1)
             assert closed(effects) == [(1, ErrorCode.DUPLICATE_LINK)]
+
+
+def doubled(first_life: int = 1) -> tuple[Node, CloseLink]:
+    """Node a, whose client wants news, and its first link to b, which another one replaced."""
+    node = watching()
+    node.link_up(1, identity("b"), met("b", is_outbound=False, life=first_life), 0.0)
+    effects = node.link_up(2, identity("b"), met("b", is_outbound=False), 0.1)
+    (replaced,) = (each for each in effects if isinstance(each, CloseLink))
+    return node, replaced
+
+
+def test_a_link_that_was_replaced_is_heard_for_a_moment_and_one_of_an_earlier_life_is_not() -> None:
+    assert doubled()[1].grace_s == GRACE_S
+    assert doubled(first_life=7)[1].grace_s == 0.0
+
+
+def test_events_that_were_under_way_when_their_link_was_replaced_are_delivered_once() -> None:
+    node, _ = doubled()
+    assert len(deliveries(node.receive(1, run_of(sequence=5), 0.2))) == 1
+    effects = node.receive(1, run_of(sequence=6, acknowledge=True), 0.2)
+    ((_, delivery),) = deliveries(effects)
+    answered = node.receive_from_client(1, Taken(1, 0, (delivery.number,)), 0.3)
+    # Over the link that there is now.
+    assert [link for link, _ in sent(answered, Receipt)] == [2]
+    assert deliveries(node.receive(2, run_of(sequence=6, acknowledge=True), 0.4)) == []
+
+
+def test_over_a_replaced_link_nothing_else_counts_and_nothing_at_all_when_it_is_over() -> None:
+    node, _ = doubled()
+    assert node.receive(1, Ping(1, (), is_urgent=False), 0.2) == []
+    assert node.link_down(1, "duplicate", 1.1) == []
+    assert node.receive(1, run_of(), 1.2) == []
+    assert counter(node, "messages_ignored") == 2
+
+
+def test_the_loser_of_two_simultaneous_dials_is_heard_at_both_ends() -> None:
+    for name, peer in (smaller_and_larger(), smaller_and_larger()[::-1]):
+        node = make_node(name)
+        node.client_up(1, 0.0)
+        node.receive_from_client(1, Watch(0, 1, "news.*", 100), 0.0)
+        node.link_up(1, identity(peer), met(peer, is_outbound=True), 0.0)
+        node.link_up(2, identity(peer), met(peer, is_outbound=False), 0.1)
+        heard = [deliveries(node.receive(link, run_of(peer, link), 0.2)) for link in (1, 2)]
+        assert [len(each) for each in heard] == [1, 1]
 
 
 def test_of_two_links_by_one_dialler_the_newer_wins() -> None:

@@ -31,6 +31,25 @@ def numbers(runs: list[Run]) -> list[int]:
     return [int(bytes(payload)) for each in runs for payload in each.payloads]
 
 
+@given(st.lists(st.integers(1, 5), max_size=10), st.integers(1, 20))
+def test_no_more_than_the_room_and_one_run_is_handed_out_at_once(
+    counts: list[int], room: int
+) -> None:
+    mailbox = Mailbox(0, 100, Overflow.BLOCK, 1000)
+    for index, count in enumerate(counts):
+        mailbox.put(run(10 * index + 10, count))
+    mailbox.grant(100)
+    assert mailbox.take(0.0, 0) == ([], [])
+    handed: list[Run] = []
+    while mailbox.waiting:
+        pieces = mailbox.take(0.0, room)[0]
+        sizes = [sum(map(len, each.payloads)) for each in pieces]
+        assert sum(sizes[:-1]) < room
+        handed += pieces
+    assert len(numbers(handed)) == sum(counts)
+    assert mailbox.waiting_bytes == 0
+
+
 def test_the_policies_are_those_of_the_wire() -> None:
     assert [(each.name, each.value) for each in Overflow] == [(p.name, p.value) for p in Policy]
     assert len(MESSAGE_STREAMS) == 4
