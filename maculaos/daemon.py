@@ -168,6 +168,7 @@ class Daemon:
         except BaseException:
             await self._endpoint.close("the node could not start")
             raise
+        self._endpoint.after_reading = self._control.hand_over
         self._pace = Pace(settings.limits.link_queue_bytes, self._control.find)
         self._readers = Readers(
             settings.limits.client_queue_bytes, self._control.find, self._node.waits_for_clients

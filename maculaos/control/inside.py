@@ -1,7 +1,7 @@
 """A program in the process of its node: a client like others, without a socket in between.
 
-Messages change hands as they are, nothing is encoded. What the node says waits until the loop
-comes round, so that neither side ever runs inside of the other's work.
+Messages change hands as they are, nothing is encoded. What the node says waits until datagrams
+were read or the loop comes round, so that neither side ever runs inside of the other's work.
 """
 
 from __future__ import annotations
@@ -34,12 +34,19 @@ class Program(Protocol):
 class Inside:
     """The node's side of one program in its own process; see ``ControlSocket.enter_inside``."""
 
-    def __init__(self, number: int, program: Program, leave: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        program: Program,
+        leave: Callable[[str], None],
+        soon: Callable[[Callable[[], None]], None],
+    ) -> None:
         self.number = number
         #: The node cannot pass on what this program says just now.
         self.is_full = False
         self._program = program
         self._leave = leave
+        self._soon = soon
         self._inbox: list[Message] = []
         self._is_over = False
         self._loop = asyncio.get_running_loop()
@@ -54,7 +61,7 @@ class Inside:
         if self._is_over:
             return False
         if not self._inbox:
-            self._loop.call_soon(self._hand_over)
+            self._soon(self._hand_over)
         self._inbox.append(message)
         return True
 

@@ -9,6 +9,7 @@ why, once, and disconnected. What is said to one client in one turn of the loop 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from maculaos.control import socket_file
@@ -96,6 +97,8 @@ class ControlSocket:
         # Bytes of frames that clients have begun and not finished.
         self._unfinished_bytes = 0
         self._numbers = 0
+        # What hands over words that are gathered for clients, each once.
+        self._gathered: list[Callable[[], None]] = []
         self._path: Path | None = None
         self._listening: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -142,10 +145,23 @@ class ControlSocket:
         It ends when that is closed, or by what the node tells it.
         """
         number = self._number()
-        inside = Inside(number, program, lambda reason: self._leave_inside(number, reason))
+        leave = partial(self._leave_inside, number)
+        inside = Inside(number, program, leave, self.soon)
         self._clients[number] = inside
         self.observer.client_up(number, software)
         return inside
+
+    def soon(self, hand_over: Callable[[], None]) -> None:
+        """Call that when the loop comes round, or before; see ``hand_over``."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self.hand_over)
+        self._gathered.append(hand_over)
+
+    def hand_over(self) -> None:
+        """Let clients have what is gathered for them; not from inside of the node's work."""
+        gathered, self._gathered = self._gathered, []
+        for each in gathered:
+            each()
 
     async def close(self) -> None:
         """End every client, stop listening and remove the socket file; returns within 2 s."""
@@ -308,7 +324,7 @@ class _Client(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if not self._leaving:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._owner.soon(self._flush)
         self._leaving.append(data)
         self._leaving_bytes += len(data)
 

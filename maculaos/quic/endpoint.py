@@ -39,6 +39,8 @@ from maculaos.wire.messages import may_travel_early
 from maculaos.wire.registry import ErrorCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maculaos.host.clock import Clock
     from maculaos.quic.endings import Ending
     from maculaos.quic.routes import Header
@@ -102,6 +104,8 @@ class Endpoint:
         self._is_closed = False
         # Datagrams are being read: what is woken now is flushed behind the last of them.
         self._is_reading = False
+        #: Called when all that had come was read, before anything is answered.
+        self.after_reading: Callable[[], None] = _nothing
         self._port: Port
         # Where it listened before it moved, for a moment.
         self._left: Port | None = None
@@ -404,7 +408,10 @@ class Endpoint:
         return link
 
     def _flush(self) -> None:
-        self._is_reading = False
+        if self._is_reading:
+            # Whoever is handed something now may answer with what is acknowledged anyway.
+            self._is_reading = False
+            self.after_reading()
         awake, self._awake = self._awake, {}
         for link, words in awake.items():
             link.words_before = max(words, link.words_before // 2)
@@ -475,6 +482,10 @@ class Endpoint:
             raise DialFailed(f"{address}: the name was not resolved in time") from error
         except OSError as error:
             raise DialFailed(f"{address}: {error.strerror}") from error
+
+
+def _nothing() -> None:
+    """Nobody waits for the end of reading."""
 
 
 def _give_up(link: Link) -> None:
