@@ -102,4 +102,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     if process.stdin is not None:
         process.stdin.close()
-    await asyncio.shield(process.wait())
+    # The loop does not see the end of a program while one of its outputs is full and unread.
+    unread = [_read_on(each, 0) for each in (process.stdout, process.stderr) if each is not None]
+    await asyncio.shield(asyncio.gather(process.wait(), *unread))

@@ -5,32 +5,39 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from msgspec import Raw
 
 from loopback import BULK, CONTROL, MESSAGES, event, open_node, run
 from maculaos.settings import LimitSettings
 from maculaos.wire.events import Events
 from maculaos.wire.frames import MAX_PAYLOAD_SIZE, Frame, FrameError, encode_frame
-from maculaos.wire.messages import Error, Ping, Pong, encode_message
+from maculaos.wire.messages import Error, Ping, Pong, RpcResult, encode_message
 from mesh_peers import eventually, raw_peer
 
 if TYPE_CHECKING:
     from credentials import RealmFolder
 
 
+def result(payload: bytes) -> RpcResult:
+    """A result may be as large as a frame; an event has to leave room."""
+    return RpcResult(1, Raw(msgspec.msgpack.encode(payload)))
+
+
 def test_largest_message_passes_and_one_byte_more_is_our_error(realm: RealmFolder) -> None:
     async def main() -> None:
         async with open_node(realm, "n1") as one, open_node(realm, "n2") as two:
             link = await one.endpoint.dial(two.address)
-            empty = len(encode_message(event(bytes(70_000)))) - 70_000 - 8
-            largest = event(os.urandom(MAX_PAYLOAD_SIZE - empty))
+            empty = len(encode_message(result(bytes(70_000)))) - 70_000 - 8
+            largest = result(os.urandom(MAX_PAYLOAD_SIZE - empty))
             assert len(encode_message(largest)) == MAX_PAYLOAD_SIZE + 8
             assert link.send(largest, MESSAGES)
             await two.recorder.until(lambda: two.recorder.heard)
             assert two.recorder.heard == [largest]
             await eventually(lambda: link.queued_bytes == 0)
             with pytest.raises(FrameError):
-                link.send(event(bytes(MAX_PAYLOAD_SIZE - empty + 1)), MESSAGES)
+                link.send(result(bytes(MAX_PAYLOAD_SIZE - empty + 1)), MESSAGES)
 
     run(main())
 
