@@ -19,7 +19,7 @@ from maculaos import __version__
 from maculaos.configuration import check_dialable, fixed_changes, read_settings
 from maculaos.control import ControlSocket
 from maculaos.control.pace import Pace
-from maculaos.control.readers import Readers
+from maculaos.control.readers import Reader, Readers
 from maculaos.control.server import PROTOCOL
 from maculaos.control.socket_file import check_path, refuse_if_running
 from maculaos.dialling import Dialling
@@ -43,16 +43,16 @@ from maculaos.kademlia.signing import Notary
 from maculaos.node import Introduction, Node
 from maculaos.outgoing import Outgoing
 from maculaos.quic.endpoint import Endpoint
-from maculaos.quic.facts import facts_of
 from maculaos.security.certificates import written_moment
 from maculaos.security.events import RealmEventSeal
 from maculaos.security.letters import RealmLetterSeal
 from maculaos.security.records import RecordSeal
 from maculaos.security.rotation import LiveCredentials
+from maculaos.shell_counters import ShellCounters
 from maculaos.whereabouts import Whereabouts
 from maculaos.wire.messages import HandshakeAck, RpcCall, RpcError, RpcResult
 from maculaos.wire.registry import RpcErrorCode
-from maculaos.wire.values import Value, decode_value, encode_value
+from maculaos.wire.values import Value, encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from maculaos.identity import Identity
     from maculaos.quic.link import Link
     from maculaos.security.credentials import Credentials
-    from maculaos.settings import NodeSettings
+    from maculaos.settings import LimitSettings, NodeSettings
     from maculaos.wire.messages import Message
 
 SOFTWARE: Final = f"maculaos/{__version__}"
@@ -110,7 +110,7 @@ class Daemon:
         self._records: DhtRecords
         self._endpoint: Endpoint
         self._control: ControlSocket
-        self._tasks: asyncio.TaskGroup
+        self._tasks: asyncio.TaskGroup | None = None
         self._pace: Pace
         self._readers: Readers
         self._outgoing: Outgoing
@@ -127,9 +127,10 @@ class Daemon:
         await self._open()
         try:
             with self._signals(is_embedded):
-                async with asyncio.TaskGroup() as self._tasks:
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
                     timers = [
-                        self._tasks.create_task(each)
+                        tasks.create_task(each)
                         for each in (self._keep_time(), self._keep_trust(), self._discovery.run())
                     ]
                     await self._serve()
@@ -160,7 +161,14 @@ class Daemon:
         self._node.seal_letters(RealmLetterSeal(lambda: self._credentials.current))
         self._node.set_wall_clock(self._clock.now(), now)
         self._discovery = Discovery(self._surroundings(), self, self._log)
+        # From the endpoint on others come in, while the control socket is still being opened.
+        self._prepare_queues(settings.limits)
         self._endpoint = await Endpoint.open(settings, credentials, self, self._clock)
+        limit = settings.limits.pending_handshakes
+        self._dialling = Dialling(self._endpoint, self._node, self._feed, limit)
+        self._whereabouts = Whereabouts(
+            settings, self._endpoint, self._discovery, self._node, self._feed, self._log
+        )
         try:
             self._control = await ControlSocket.open(
                 settings.control_socket, settings.limits, self._ack(), self
@@ -169,16 +177,15 @@ class Daemon:
             await self._endpoint.close("the node could not start")
             raise
         self._endpoint.after_reading = self._control.hand_over
-        self._pace = Pace(settings.limits.link_queue_bytes, self._control.find)
-        self._readers = Readers(
-            settings.limits.client_queue_bytes, self._control.find, self._node.waits_for_clients
-        )
+
+    def _prepare_queues(self, limits: LimitSettings) -> None:
+        self._pace = Pace(limits.link_queue_bytes, self._find_client)
+        waiting = self._node.waits_for_clients
+        self._readers = Readers(limits.client_queue_bytes, self._find_client, waiting)
         self._outgoing = Outgoing(self._links, self._pace, self.message_received)
-        limit = settings.limits.pending_handshakes
-        self._dialling = Dialling(self._endpoint, self._node, self._feed, limit)
-        self._whereabouts = Whereabouts(
-            settings, self._endpoint, self._discovery, self._node, self._feed, self._log
-        )
+
+    def _find_client(self, client: int) -> Reader | None:
+        return self._control.find(client)
 
     def _surroundings(self) -> Surroundings:
         self._records = DhtRecords(self._search, self._say)
@@ -312,7 +319,8 @@ class Daemon:
 
     def _ask_stats(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         effects = self._node.receive_from_client(client, message, now)
-        return [self._with_shell_counters(effect) for effect in effects]
+        shells = ShellCounters(self._outgoing, self._control, self._endpoint, self._links)
+        return [shells.added_to(effect) for effect in effects]
 
     def client_full(self, client: int) -> None:
         """See ``ControlObserver``; amid the effects of a step of the node, so it is none."""
@@ -438,22 +446,6 @@ class Daemon:
             answer = RpcError(call.call, RpcErrorCode.INVALID_REQUEST, str(error))
         self._control.send(client, answer)
 
-    def _with_shell_counters(self, effect: Effect) -> Effect:
-        """The answer to ``macula.stats``, with what only the shells can count."""
-        if not isinstance(effect, SendToClient) or not isinstance(effect.message, RpcResult):
-            return effect
-        stats = decode_value(effect.message.payload)
-        if isinstance(stats, dict):
-            stats["shell"] = {
-                "sends_dropped": self._outgoing.dropped,
-                "client_events_dropped": self._control.events_dropped,
-                "handshakes_refused": dict(self._endpoint.refused),
-                "send_errors": dict(self._endpoint.send_errors),
-                "not_carried": dict(self._endpoint.counts),
-                "links": [facts_of(link) for link in self._links.values()],
-            }
-        return SendToClient(effect.client, RpcResult(effect.message.call, encode_value(stats)))
-
     def _do(self, method: str) -> Value:
         if method == "macula.reload":
             return {"peers": list(self.reload())}
@@ -488,7 +480,8 @@ class Daemon:
         if (renewed.certificate, renewed.revoked) != (held.certificate, held.revoked):
             self._adopt(renewed)
         self._feed(lambda now: self._node.set_peers(wanted.peers, now))
-        self._tasks.create_task(self._whereabouts.follow(wanted))
+        if self._tasks is not None:
+            self._tasks.create_task(self._whereabouts.follow(wanted))
         self._log.note("reloaded", peers=",".join(wanted.peers) or "none")
         return wanted.peers
 

@@ -34,8 +34,11 @@ class Dialling:
         self._limit = limit
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def begin(self, wanted: Dial, tasks: asyncio.TaskGroup) -> None:
-        """Dial, in a task of ``tasks``."""
+    def begin(self, wanted: Dial, tasks: asyncio.TaskGroup | None) -> None:
+        """Dial, in a task of ``tasks``; without them the node does not run yet, and hears so."""
+        if tasks is None:
+            self._failed(wanted.address, "the node is not ready yet", raises_doubt=False)
+            return
         if len(self._under_way) >= self._limit:
             self._failed(wanted.address, "too many dials at once", raises_doubt=False)
             return

@@ -63,6 +63,13 @@ DAEMON: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.quic",
         "maculaos.wire",
     ),
+    "maculaos.shell_counters": (
+        "maculaos.control",
+        "maculaos.effects",
+        "maculaos.outgoing",
+        "maculaos.quic",
+        "maculaos.wire",
+    ),
     "maculaos.whereabouts": (
         "maculaos.discovery",
         "maculaos.effects",

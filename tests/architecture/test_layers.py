@@ -284,6 +284,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
         "maculaos.whereabouts",
         "maculaos.dialling",
         "maculaos.outgoing",
+        "maculaos.shell_counters",
         "maculaos.wire",
         "maculaos.effects",
         "maculaos.configuration",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from maculaos.client import CallFailed, NodeUnreachable, Value, caller, connect
 from maculaos.configuration import read_settings
+from maculaos.control import ControlSocket
 from maculaos.errors import UsageError
 from node_process import Yard, free_port, yard
 from waits import answered, until_linked, until_wanted
@@ -167,6 +168,30 @@ def test_what_keeps_a_node_from_starting_is_said_in_one_line() -> None:
                 await connect(embedded=config)
         with pytest.raises(UsageError, match="two nodes are named"):
             connect("n1.sock", embedded=config)
+
+    with yard() as home:
+        asyncio.run(main(home))
+
+
+def test_a_node_that_is_linked_before_its_control_socket_is_open_starts_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = ControlSocket.open
+
+    async def main(home: Yard) -> None:
+        first, second = free_port(), free_port()
+        early = home.configure("early", first, (second,))
+        late = home.configure("late", second, (first,))
+        async with asyncio.timeout(60), connect(embedded=early) as one:
+
+            async def slowly(*words: Any) -> ControlSocket:
+                await until_linked(one, 1)
+                return await opened(*words)
+
+            monkeypatch.setattr(ControlSocket, "open", slowly)
+            async with connect(embedded=late) as two:
+                await until_linked(two, 1)
+                assert {member["name"] for member in await two.members()} == {"early", "late"}
 
     with yard() as home:
         asyncio.run(main(home))
