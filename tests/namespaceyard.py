@@ -51,6 +51,30 @@ def need_network() -> None:
     need_namespaces()
     if not abilities().has_firewall:
         pytest.skip(abilities().statement())
+    _swept()
+
+
+@cache
+def _swept() -> None:
+    """A run that was killed may have left its bridge, and what was joined to it."""
+    sweep()
+
+
+def sweep() -> None:
+    """Delete the bridge of this worker, and everything of the jails that are joined to it."""
+    links = json.loads(tool("ip", "-json", "-details", "link"))
+    tables = {tuple(line.split()[1:]) for line in tool("nft", "list", "tables").splitlines()}
+    places = tool("ip", "-json", "netns", "list")
+    named = {each["name"] for each in json.loads(places or "[]")}
+    for link in links:
+        if link.get("master") == BRIDGE or link["ifname"] == BRIDGE:
+            place = link.get("ifalias", "")
+            tool("ip", "link", "delete", link["ifname"])
+            for table in tables:
+                if place and place in table:
+                    tool("nft", "delete", "table", *table)
+            if place in named:
+                tool("ip", "netns", "delete", place)
 
 
 def runtime_at(root: Path, keeping: ProcessSettings = jailyard.SETTINGS) -> NamespaceRuntime:
@@ -87,6 +111,10 @@ def yard() -> Iterator[Path]:
             runtime = runtime_at(root)
             for name in runtime.look():
                 runtime.remove(name)
+            left = left_on_host(root)
+            if left:
+                sweep()
+        assert left == [], "the next test would trip over it"
 
 
 def said(root: Path, name: str, lines: int = 1) -> list[str]:
@@ -105,15 +133,19 @@ def tool(*argv: str) -> str:
 
 def left_on_host(root: Path) -> list[str]:
     """Everything of the jails under ``root`` that is outside of their directories."""
-    naming = Naming(root)
+    ours = Naming(root).of("x").place[:-1]
+    marks = [ours, str(root), BRIDGE]
     found = [f"mount {line}" for line in Path("/proc/self/mounts").read_text().splitlines()]
     if abilities().has_firewall:
         links = json.loads(tool("ip", "-json", "link"))
+        members = [each for each in links if each.get("master") == BRIDGE]
+        if any(not each.get("ifalias", "").startswith(ours) for each in members):
+            # Jails under another root are on the bridge still.
+            marks.remove(BRIDGE)
         found += [f"link {each['ifname']} {each.get('ifalias', '')}" for each in links]
         found += [f"netns {line}" for line in tool("ip", "netns", "list").splitlines()]
         found += [f"table {line}" for line in tool("nft", "list", "tables").splitlines()]
         found += [f"set {each}" for each in nft.parse_sets(tool("nft", "-j", "list", "sets"))]
-    marks = (naming.of("x").place[:-1], str(root), BRIDGE)
     return [each for each in found if any(mark in each for mark in marks)]
 
 

@@ -28,6 +28,7 @@ class StageNode:
         self.ack = HandshakeAck(2, "home", PUBLISHER, "n1", (), "test")
         self.is_full = False
         self.is_up = True
+        self.is_closed = False
         # Kinds of messages that are left unanswered.
         self.leaves_open: tuple[type, ...] = ()
         self.said: list[Message] = []
@@ -53,6 +54,7 @@ class StageNode:
 
     async def close(self) -> None:
         """See ``Transport.close``."""
+        self.is_closed = True
 
     def heard(self, kind: type[M]) -> list[M]:
         """What was said of that kind since this was asked last."""

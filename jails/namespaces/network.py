@@ -15,6 +15,7 @@ from jails.namespaces import ip, nft
 from jails.namespaces.routing import Routing
 from jails.naming import mac_of_bridge
 from jails.runtime import JailError
+from jails.spec import Network, NetworkKind
 from maculaos.host.files import make_private_directory
 from maculaos.host.locks import locked_directory
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from jails.namespaces.abilities import Abilities
     from jails.namespaces.naming import Labels
-    from jails.spec import Forward, Network
+    from jails.spec import Forward
     from maculaos.host.clock import Clock
     from maculaos.host.commands import CommandRunner
 
@@ -88,11 +89,16 @@ class NetworkMaker:
             self._settle()
             found = self.links().get(labels.interfaces.host_interface)
             # Without our alias it is a pair that a crash left half made, or a stranger's.
+            bridges = {network.bridge: network}
             if found is not None and found.alias in ("", labels.place):
+                # Where no record says which bridge it was, our end of the pair does.
+                joined = Network(kind=NetworkKind.VNET, bridge=found.master)
+                bridges.setdefault(found.master, joined)
                 self._run(*ip.delete_argv(self._ip, found.name))
             if labels.place in ip.parse_namespaces(self._run(*ip.namespaces_argv(self._ip))):
                 self._run(*ip.delete_namespace_argv(self._ip, labels.place))
-            self._take_bridge_away(network)
+            for each in bridges.values():
+                self._take_bridge_away(each)
 
     def is_whole(self, labels: Labels, network: Network) -> bool:
         """Whether everything is there and joined."""

@@ -75,15 +75,17 @@ def call(  # noqa: PLR0913  # typer takes one parameter per option
     if stream and cast:
         raise UsageError("--stream and --cast exclude each other", "give one of them")
     if stream:
-        ask(socket, lambda mesh: _print_parts(mesh, method, given, timeout))
+        ask(socket, lambda mesh: _print_parts(mesh, method, given, timeout, choice))
     elif cast:
-        ask(socket, lambda mesh: mesh.cast(method, given))
+        ask(socket, lambda mesh: mesh.cast(method, given, timeout, choice=choice.value))
     else:
         _print(ask(socket, lambda mesh: mesh.call(method, given, timeout, choice=choice.value)))
 
 
-async def _print_parts(mesh: Mesh, method: str, value: Value, timeout_s: float) -> None:
-    async for part in mesh.stream(method, value, timeout_s=timeout_s):
+async def _print_parts(
+    mesh: Mesh, method: str, value: Value, timeout_s: float, choice: Choice
+) -> None:
+    async for part in mesh.stream(method, value, timeout_s, choice=choice.value):
         typer.echo(json_line(part))
 
 

@@ -20,6 +20,7 @@ import asyncio
 import concurrent.futures
 import inspect
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from maculaos.client import connecting
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from maculaos.client import mesh as asynchronous
+    from maculaos.client.failures import NodeUnreachable
     from maculaos.client.provider import Registration
     from maculaos.client.subscription import Event, Subscription
     from maculaos.wire.values import Value
@@ -63,6 +65,11 @@ class _Thread:
             future.cancel()
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a loop to wait in."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """End the loop and its thread."""
         self._loop.call_soon_threadsafe(self._over.set)
@@ -79,7 +86,26 @@ class _Thread:
         await self._over.wait()
 
 
-class Mesh:
+class _Closing(ABC):
+    """What is closed at the end of a ``with``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Mesh(_Closing):
     """The mesh, for one thread or more; made by ``connect``. See ``maculaos.client.Mesh``."""
 
     def __init__(self, thread: _Thread, mesh: asynchronous.Mesh) -> None:
@@ -222,26 +248,53 @@ class Mesh:
         """The counters of the node."""
         return self._thread.wait(self._mesh.stats())
 
+    def version(self) -> dict[str, Any]:
+        """The software of the node, and the version of its wire format."""
+        return self._thread.wait(self._mesh.version())
+
+    def topology(self) -> dict[str, Any]:
+        """Who is linked with the node, and how."""
+        return self._thread.wait(self._mesh.topology())
+
+    def find(
+        self,
+        node: str | None = None,
+        *,
+        topic: str | None = None,
+        method: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> dict[str, Any]:
+        """See ``maculaos.client.Mesh.find``."""
+        looking = self._mesh.find(node, topic=topic, method=method, timeout_s=timeout_s)
+        return self._thread.wait(looking)
+
+    def join(self, address: str) -> Value:
+        """See ``maculaos.client.Mesh.join``."""
+        return self._thread.wait(self._mesh.join(address))
+
+    def reload(self) -> dict[str, Any]:
+        """See ``maculaos.client.Mesh.reload``."""
+        return self._thread.wait(self._mesh.reload())
+
+    def stop(self) -> None:
+        """See ``maculaos.client.Mesh.stop``."""
+        self._thread.wait(self._mesh.stop())
+
+    def wait_lost(self) -> NodeUnreachable:
+        """See ``maculaos.client.Mesh.wait_lost``."""
+        return self._thread.wait(self._mesh.wait_lost())
+
     def close(self) -> None:
         """See ``maculaos.client.Mesh.close``; ends the thread, too."""
+        if not self._thread.is_open:
+            return
         try:
             self._thread.wait(self._mesh.close())
         finally:
             self._thread.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class BlockingSubscription:
+class BlockingSubscription(_Closing):
     """Events of some patterns: iterate over it, or ``get`` one; close it, or use ``with``."""
 
     def __init__(self, thread: _Thread, subscription: Subscription) -> None:
@@ -284,17 +337,6 @@ class BlockingSubscription:
                 raise StopIteration from None
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     async def _following(self) -> Event:
         try:
             return await anext(self._subscription)
@@ -306,7 +348,7 @@ class BlockingSubscription:
 _CLOSED: Final = "CLOSED"
 
 
-class BlockingRegistration:
+class BlockingRegistration(_Closing):
     """One method that this program answers, until ``close``; or use ``with``."""
 
     def __init__(self, thread: _Thread, registration: Registration) -> None:
@@ -320,17 +362,6 @@ class BlockingRegistration:
             self._registration.close()
 
         self._thread.wait(close())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def connect(socket_path: Path | str | None = None, **options: Any) -> Mesh:

@@ -156,13 +156,16 @@ class Line:
         self._enter(State.CLOSED)
         if not was_closed:
             self._user.down(self.gone())
-        if redialling is not None:
-            redialling.cancel()
-            with suppress(asyncio.CancelledError):
-                await redialling
-        for ending in (self._lost, transport):
-            if ending is not None:
-                await ending.close()
+        try:
+            if redialling is not None:
+                redialling.cancel()
+                with suppress(asyncio.CancelledError):
+                    await redialling
+            if self._lost is not None:
+                await self._lost.close()
+        finally:
+            if transport is not None:
+                await transport.close()
 
     # What the transport tells, see ``Receiver``.
 

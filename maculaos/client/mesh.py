@@ -327,7 +327,7 @@ class Mesh:
         return await self.call("macula.ping")
 
     async def version(self) -> dict[str, Any]:
-        """Name, realm, id and software of the node."""
+        """The software of the node, and the version of its wire format."""
         return await self._facts("macula.version")
 
     async def members(self) -> list[dict[str, Any]]:
@@ -381,15 +381,18 @@ class Mesh:
     async def close(self) -> None:
         """End the connection; subscriptions end, calls under way are given up.
 
-        A node that is there is given what ``publish_now`` left, for as long as a second.
+        A node that is there is given what ``publish_now`` left, for as long as a second. One that
+        is cancelled ends the connection all the same.
         """
-        if self._line.is_connected:
-            with suppress(TimeoutError, NodeUnreachable):
-                async with asyncio.timeout(_LAST_WORDS_S):
-                    await self._publisher.drain()
-        self._watching.close()
-        await self._provider.close()
-        await self._line.close()
+        try:
+            if self._line.is_connected:
+                with suppress(TimeoutError, NodeUnreachable):
+                    async with asyncio.timeout(_LAST_WORDS_S):
+                        await self._publisher.drain()
+            self._watching.close()
+            await self._provider.close()
+        finally:
+            await self._line.close()
 
     # What the line tells, see ``maculaos.client.line.User``.
 

@@ -35,7 +35,7 @@ MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
 MAX_UNDER_WAY: Final = 64
 # The node answers a publication that is too late itself; one that hangs is waited for this long.
 _GRACE_S: Final = 1.0
-_PRIORITIES: Final = {"urgent": 0, "high": 1, "normal": DEFAULT_PRIORITY, "low": 3}
+PRIORITIES: Final = {"urgent": 0, "high": 1, "normal": DEFAULT_PRIORITY, "low": 3}
 # A run that waits takes others in for this part of the time that its first payload has.
 _SHARED_WAIT: Final = 0.1
 
@@ -99,7 +99,7 @@ class Run:
             tuple(self.payloads),
             options.acknowledge,
             _milliseconds(options.retain_s),
-            _PRIORITIES[options.priority],
+            PRIORITIES[options.priority],
             0 if left_s == math.inf else _milliseconds(left_s),
             options.is_trace,
         )
@@ -314,9 +314,9 @@ class Publisher:
 
 def _check(options: Options) -> None:
     """Raise ``UsageError`` for options that make no sense."""
-    if options.priority not in _PRIORITIES:
+    if options.priority not in PRIORITIES:
         what = f"{options.priority!r} is no priority"
-        raise UsageError(what, f"choose one of {', '.join(_PRIORITIES)}")
+        raise UsageError(what, f"choose one of {', '.join(PRIORITIES)}")
     if options.retain_s < 0 or (options.ttl_s is not None and options.ttl_s <= 0):
         raise UsageError("a time must be positive", "leave it out for none")
 

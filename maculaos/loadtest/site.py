@@ -68,4 +68,4 @@ class Standing:
 
 
 def _hands_off(node: str) -> UsageError:
-    return UsageError(f"{node} is not the load test's own", "leave out --socket, or the faults")
+    return UsageError(f"{node} is not the load test's own", "leave out --at, or the faults")

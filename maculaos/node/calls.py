@@ -9,7 +9,7 @@ that may have run is never put to another.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.node.doubts import Doubts
@@ -52,7 +52,9 @@ _STREAM: Final = int(Answering.STREAM)
 _CHOICES: Final = len(Choice)
 _ANSWERINGS: Final = len(Answering)
 
-Answer = RpcResult | RpcError
+Answer: TypeAlias = RpcResult | RpcError
+#: What is said about a call after it was made.
+Sequel: TypeAlias = RpcResult | RpcError | RpcCancel | RpcCredit
 
 
 class Calls:
@@ -82,6 +84,18 @@ class Calls:
     def set_wall_clock(self, wall: float, now: float) -> None:
         """It is ``wall`` seconds since the epoch."""
         self._paths.letters.set_wall_clock(wall, now)
+
+    def hear(self, party: Party, message: Sequel, now: float) -> list[Effect]:
+        """What a caller or a provider says about a call that is under way."""
+        match message:
+            case RpcResult():
+                return self.answer(party, message, now)
+            case RpcError():
+                return self.fail(party, message, now)
+            case RpcCancel():
+                return self.cancel(party, message, now)
+            case RpcCredit():
+                return self.credit(party, message, now)
 
     # What callers want.
 
@@ -161,14 +175,8 @@ class Calls:
         match message:
             case RpcCall():
                 return self._called_over_path(party, arrived, message, reading, now)
-            case RpcResult():
-                return self.answer(party, message, now)
-            case RpcError():
-                return self.fail(party, message, now)
-            case RpcCancel():
-                return self.cancel(party, message, now)
-            case RpcCredit():
-                return self.credit(party, message, now)
+            case RpcResult() | RpcError() | RpcCancel() | RpcCredit():
+                return self.hear(party, message, now)
             case _:
                 self._counters.messages_ignored += 1
                 return []

@@ -108,7 +108,7 @@ class Clients:
             case Post() | Watch() | Unwatch() | Taken():
                 return self._hear_of_events(client, message, now)
             case RpcResult() | RpcError() | RpcCancel() | RpcCredit():
-                return self._hear_of_call(client, message, now)
+                return self._cores.calls.hear(of_client(client), message, now)
             case RpcCall():
                 return self._call(client, message, now)
             case RpcRegister() | RpcUnregister():
@@ -131,20 +131,6 @@ class Clients:
                 return messaging.watch(client, message, now)
             case Unwatch():
                 return messaging.unwatch(client, message, now)
-
-    def _hear_of_call(
-        self, client: int, message: RpcResult | RpcError | RpcCancel | RpcCredit, now: float
-    ) -> list[Effect]:
-        calls, party = self._cores.calls, of_client(client)
-        match message:
-            case RpcResult():
-                return calls.answer(party, message, now)
-            case RpcError():
-                return calls.fail(party, message, now)
-            case RpcCancel():
-                return calls.cancel(party, message, now)
-            case RpcCredit():
-                return calls.credit(party, message, now)
 
     def _change_offers(self, client: int, message: RpcRegister | RpcUnregister) -> list[Effect]:
         offers = self._cores.calls.offers

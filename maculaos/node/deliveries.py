@@ -244,7 +244,7 @@ class Deliveries:
                 effects.append(self._hand(client, subscriptions, numbers, run, now))
             else:
                 for each in subscriptions:
-                    effects += self._offer(each, run, now)
+                    effects += self.offer(each, run, now)
         if taking is not None and not taking.left:
             self.finished.append(taking)
         return effects
@@ -256,10 +256,6 @@ class Deliveries:
             members = audience.groups.get(group, ())
             return not members or any(map(self._is_at_ease, members))
         return all(self._is_at_ease(each) for _, held, _ in audience.plain for each in held)
-
-    def offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
-        """Hand a run to one subscription alone, or let it wait."""
-        return self._offer(subscription, run, now)
 
     def _gather(self, topic: str) -> Audience:
         plain: dict[int, list[Subscription]] = {}
@@ -297,14 +293,15 @@ class Deliveries:
                 piece = replace(
                     run, payloads=run.payloads[part], sequence=run.sequence + part.start
                 )
-                effects += self._offer(member, piece, now)
+                effects += self.offer(member, piece, now)
         elif taking is not None:
             taking.code = taking.code or RpcErrorCode.NO_PROVIDER
         if taking is not None and not taking.left:
             self.finished.append(taking)
         return effects
 
-    def _offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
+    def offer(self, subscription: Subscription, run: Run, now: float) -> list[Effect]:
+        """Hand a run to one subscription alone, or let it wait."""
         mailbox, count = subscription.mailbox, len(run.payloads)
         is_open = not mailbox.waiting and subscription.client not in self._held
         if is_open and mailbox.credit >= count:
@@ -316,7 +313,7 @@ class Deliveries:
             # What there is credit for takes no room in the queue.
             ready, run = run.cut(mailbox.credit)
             count = len(run.payloads)
-            effects = self._offer(subscription, ready, now)
+            effects = self.offer(subscription, ready, now)
         before = mailbox.dropped
         is_kept = mailbox.put(run)
         self._counters.events_overflowed += mailbox.dropped - before

@@ -242,11 +242,10 @@ class Directory:
 
     def _vouch(self, number: int, contact: Contact, now: float) -> None:
         """Membership knows who is alive: nobody needs to be asked."""
-        member = self._members.get(contact.node_id)
-        if member is None or member.health.is_gone:
-            self.kademlia.failed(number, now)
-        else:
+        if self._members.is_present(contact.node_id):
             self.kademlia.receive_pong(contact, number, now)
+        else:
+            self.kademlia.failed(number, now)
 
     def _ask(self, ask: Ask, now: float) -> list[Effect]:
         question: Message

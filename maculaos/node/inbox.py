@@ -73,6 +73,11 @@ class Inbox:
             return Verdict.STALE
         return Verdict.READ if known.read >> (known.top - number) & 1 else Verdict.NEW
 
+    def life_of(self, writer: NodeId) -> int:
+        """The newest life of that writer that a letter was read of; 0 if of none."""
+        known = self._writers.get(writer)
+        return 0 if known is None else known.life
+
     def read(self, writer: NodeId, life: int, number: int, stamp: int) -> None:
         """That letter, which was judged new, and is genuine, is read."""
         known = self._writers.get(writer)

@@ -245,8 +245,7 @@ class InterestOfRealm:
                 return [], []
             case Outcome.NEW:
                 self._counters.interest_heard += 1
-        member = self._members.get(node)
-        is_there = member is not None and not member.health.is_gone
+        is_there = self._members.is_present(node)
         wishes = self.realm.apply(node, change, is_there=is_there)
         news: News = [(node, wishes)] if wishes and is_there else []
         return self._flood(message, link), news

@@ -58,7 +58,7 @@ class Reading(Enum):
     """What becomes of an envelope that came in."""
 
     READ = "read"
-    #: Genuine, but first sent before this node started: its former life may have read it.
+    #: Genuine, but perhaps first sent before this node started: its former life may have read it.
     OF_FORMER_LIFE = "of former life"
     DROPPED = "dropped"
 
@@ -118,7 +118,8 @@ class Letters:
         ``None`` if too many letters are on their way. One that answers goes ``back_over`` the link
         that its question came over, at first.
         """
-        letter = self._outbox.write(to, encode_message(message), now, until)
+        life = self._inbox.life_of(to)
+        letter = self._outbox.write(to, encode_message(message), now, until, life)
         return None if letter is None else self._sent(letter, now, back_over=back_over)
 
     def read(self, arrived: Arrived, now: float) -> Reading:
@@ -138,9 +139,7 @@ class Letters:
             return Reading.DROPPED
         self._inbox.read(writer, seal.life, seal.number, seal.stamp_ms)
         self._take(writer, seal.number, now)
-        age_s = seal.age_ms / 1000
-        is_old = age_s and age_s + _TRANSIT_S > now - self._started_at
-        return Reading.OF_FORMER_LIFE if is_old else Reading.READ
+        return Reading.OF_FORMER_LIFE if self._is_of_former_life(seal, now) else Reading.READ
 
     def drop(self, member: NodeId) -> None:
         """That member is gone."""
@@ -168,35 +167,42 @@ class Letters:
     def _sent(
         self, letter: Letter, now: float, *, is_again: bool = False, back_over: Link | None = None
     ) -> list[Effect]:
-        age_ms = max(0, int((now - letter.written_at) * 1000))
-        numbers = letter.number, age_ms
-        routed = self._envelope(letter.to, letter.frame, now, numbers)
+        routed = self._envelope(letter.to, letter.frame, now, letter)
         if routed is None:
             return []
         return self._relay.post(routed, letter.to, is_again=is_again, back_over=back_over)
 
     def _envelope(
-        self, to: NodeId, frame: bytes, now: float, numbers: tuple[int, int] = (0, 0)
+        self, to: NodeId, frame: bytes, now: float, letter: Letter | None = None
     ) -> Routed | None:
         """A sealed envelope, with what was taken of the letters of its reader."""
         if self.seal is None:
             return None
-        number, age_ms = numbers
         waiting = self._taken.pop(to, [])
         room = MAX_TAKEN if len(frame) <= _LARGE else 0
         taken, left = tuple(waiting[:room]), waiting[room:]
         if left:
             self._taken[to] = left
         stamp = max(0, int((now + self._wall_offset_s) * 1000))
-        draft = Seal(self._life, number, stamp, age_ms, taken)
-        text = sealed_text(Routed(to, self._me, MAX_HOPS, frame), draft)
-        sealed = Seal(self._life, number, stamp, age_ms, taken, *self.seal.sign(text))
-        return Routed(to, self._me, MAX_HOPS, frame, sealed)
+        number, reader_life, age_ms = 0, 0, 0
+        if letter is not None:
+            number, reader_life = letter.number, letter.reader_life
+            age_ms = max(0, int((now - letter.written_at) * 1000))
+        said = self._life, number, stamp, age_ms, taken, reader_life
+        text = sealed_text(Routed(to, self._me, MAX_HOPS, frame), Seal(*said))
+        return Routed(to, self._me, MAX_HOPS, frame, Seal(*said, *self.seal.sign(text)))
 
     def _judge(self, writer: NodeId, seal: Seal) -> Verdict:
         if not seal.number:
             return Verdict.NEW
         return self._inbox.judge(writer, seal.life, seal.number, seal.stamp_ms)
+
+    def _is_of_former_life(self, seal: Seal, now: float) -> bool:
+        """Whether a copy of it may have come before this node started."""
+        if not seal.age_ms or seal.reader_life == self._life:
+            # It is the first copy, or was written when this life was known already.
+            return False
+        return seal.age_ms / 1000 + _TRANSIT_S > now - self._started_at
 
     def _is_timely(self, seal: Seal, now: float) -> bool:
         return abs(seal.stamp_ms / 1000 - self._wall_offset_s - now) <= CLOCK_SKEW_S

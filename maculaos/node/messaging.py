@@ -238,7 +238,7 @@ class Messaging:
                 return effects
             if run.acknowledge or run.retain_ms:
                 # Something is remembered by its publisher's name, which has to be a member's.
-                if not self._is_there(NodeId(run.publisher)):
+                if not self._members.is_present(NodeId(run.publisher)):
                     self._counters.events_dropped += count
                     return effects
                 self.receipts.came_over(link, NodeId(run.publisher))
@@ -347,11 +347,6 @@ class Messaging:
             raise RemoteProtocolError("an event in the name of another node")
         _check_bounds(run)
 
-    def _is_there(self, node: NodeId) -> bool:
-        """Whether that is a living member."""
-        member = self._members.get(node)
-        return member is not None and not member.health.is_gone
-
     def _take(self, publisher: NodeId, run: Events, now: float) -> list[Effect]:
         """This node is a target."""
         if publisher == self._me:
@@ -389,6 +384,9 @@ class Messaging:
             plan = self.plans.plan(post.topic)
         except (InvalidTopic, Refused) as error:
             return refusal(client, post.request, RpcErrorCode.INVALID_REQUEST, str(error))
+        if self.traces.is_full:
+            detail = "too many traces at once"
+            return refusal(client, post.request, RpcErrorCode.OVERLOADED, detail)
         here = (self._me,) if plan.is_here else ()
         members = [node for _, nodes in plan.groups for node in nodes]
         targets = dict.fromkeys((*here, *plan.nodes, *members))

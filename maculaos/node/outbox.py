@@ -39,6 +39,8 @@ class Letter:
     # Nobody needs it any more then.
     until: float
     due: float
+    # The life of its reader that was known then; 0 if none was.
+    reader_life: int
     tries: int = 0
 
 
@@ -57,7 +59,9 @@ class Outbox:
     def __len__(self) -> int:
         return self._size
 
-    def write(self, to: NodeId, frame: bytes, now: float, until: float) -> Letter | None:
+    def write(
+        self, to: NodeId, frame: bytes, now: float, until: float, reader_life: int = 0
+    ) -> Letter | None:
         """A letter that is to be sent now; ``None`` if too many wait already."""
         waiting = self._letters.setdefault(to, {})
         number = self._last.get(to, self._first) + 1
@@ -65,7 +69,7 @@ class Outbox:
         if is_far or self._size >= MAX_LETTERS or self._bytes + len(frame) > MAX_BYTES:
             return None
         self._last[to] = number
-        letter = Letter(to, number, frame, written_at=now, until=until, due=now)
+        letter = Letter(to, number, frame, now, until, now, reader_life)
         waiting[number] = letter
         self._size += 1
         self._bytes += len(frame)

@@ -117,7 +117,7 @@ class Peers:
             case RpcCall():
                 return self._cores.calls.receive(link, message, now)
             case RpcResult() | RpcError() | RpcCancel() | RpcCredit():
-                return self._hear_of_call(link, message, now)
+                return self._cores.calls.hear(of_link(link.number), message, now)
             case Ping() | Pong() | Heartbeat() | PingRequest() | Nack() | Digest():
                 return self.carry(self._hear(link.peer.node_id, message, now), now)
             case RpcRegister() | RpcUnregister():
@@ -174,20 +174,6 @@ class Peers:
         if self._cores.paths.letters.read(arrived, now) is Reading.DROPPED:
             return []
         return self._cores.messaging.receive_receipt(arrived.source, message, now)
-
-    def _hear_of_call(
-        self, link: Link, message: RpcResult | RpcError | RpcCancel | RpcCredit, now: float
-    ) -> list[Effect]:
-        calls, party = self._cores.calls, of_link(link.number)
-        match message:
-            case RpcResult():
-                return calls.answer(party, message, now)
-            case RpcError():
-                return calls.fail(party, message, now)
-            case RpcCancel():
-                return calls.cancel(party, message, now)
-            case RpcCredit():
-                return calls.credit(party, message, now)
 
     def carry(self, requests: list[Request], now: float) -> list[Effect]:
         """Turn what membership asks into effects."""

@@ -136,9 +136,9 @@ class Relay:
             return self._drop()
         if target != self._me:
             return self._pass_on(link, routed, target)
-        message, sender = _opened(routed), self._members.get(source)
-        if sender is None or sender.health.is_gone:
+        if not self._members.is_present(source):
             return self._drop()
+        message = _opened(routed)
         if message is None and (routed.frame or routed.seal is None):
             return self._drop()
         return Arrived(source, message, link, routed)

@@ -53,7 +53,7 @@ class Retention:
     def runs_for(self, pattern: str, now: float) -> list[Run]:
         """What a new subscription of this node is handed first."""
         theirs = self.others.matching(pattern, now)
-        there = [each for each in theirs if self._is_there(each.publisher)]
+        there = [each for each in theirs if self._members.is_present(NodeId(each.publisher))]
         return [_run(each) for each in (*self.own.matching(pattern, now), *there)]
 
     def for_wishes(self, wishes: Iterable[Wish], now: float) -> list[Kept]:
@@ -68,10 +68,6 @@ class Retention:
             for kept in self.others.matching(pattern, now):
                 if not self._deliveries.audience(kept.topic).plain:
                     self.others.remove(kept.topic, kept.publisher)
-
-    def _is_there(self, publisher: bytes) -> bool:
-        member = self._members.get(NodeId(publisher))
-        return member is not None and not member.health.is_gone
 
 
 def _last_of(run: Events) -> int:

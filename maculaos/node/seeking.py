@@ -97,8 +97,7 @@ class Seeking:
             return []
         said = [record for record in result.records if record.kind == Kind.METHOD]
         for record in said[: self._limit]:
-            member = members.get(record.publisher)
-            if member is not None and not member.health.is_gone:
+            if members.is_present(record.publisher):
                 path = self._paths.number_of(record.publisher)
                 self._keep((path, method), record.sequence, now)
         waiting = self._waiting.pop(method)

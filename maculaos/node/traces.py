@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 from maculaos.effects import Effect, SendToClient
 from maculaos.identity import NODE_ID_SIZE, NodeId
 from maculaos.wire.events import Events, Hop
-from maculaos.wire.messages import RpcError, RpcResult
-from maculaos.wire.registry import RpcErrorCode
+from maculaos.wire.messages import RpcResult
 from maculaos.wire.values import encode_value
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 # How long the receipts of all targets are waited for, in seconds, if the client says nothing.
 _WAIT_S: Final = 4.0
-# At one time.
-_LIMIT: Final = 256
+#: At one time.
+MAX_TRACES: Final = 256
 # A run travels over at most 16 links.
 MAX_TRACE: Final = 18
 
@@ -52,6 +51,11 @@ class Traces:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many traces are under way as may be."""
+        return len(self._waiting) >= MAX_TRACES
 
     def set_wall_clock(self, wall: float, now: float) -> None:
         """It is ``wall`` seconds since the epoch."""
@@ -79,10 +83,10 @@ class Traces:
         ttl_ms: int,
         now: float,
     ) -> list[Effect]:
-        """Wait for these targets of a traced run, for a client and the number of its request."""
-        if len(self._waiting) >= _LIMIT:
-            detail = "too many traces at once"
-            return [SendToClient(asked[0], RpcError(asked[1], RpcErrorCode.OVERLOADED, detail))]
+        """Wait for these targets of a traced run, for a client and the number of its request.
+
+        There is room: ``is_full`` was asked before the run was sent.
+        """
         wait_s = ttl_ms / 1000 if ttl_ms else _WAIT_S
         waits_for = dict.fromkeys(targets)
         trace = self._waiting[sequence] = _Trace(asked, now + wait_s, waits_for)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from maculaos.security.credentials import Credentials
 
-_DOMAIN: Final = b"macula envelope, version 1\0"
+_DOMAIN: Final = b"macula envelope, version 2\0"
 # The form of every Ed25519 SubjectPublicKeyInfo but for the key (RFC 8410, 4).
 _KEY_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
 _REMEMBERED: Final = 1024

@@ -67,7 +67,7 @@ class Exchange:
         """The rumours of a state, with deaths of members that live here made suspicions."""
         return [
             each._replace(health=Health.SUSPECT, accuser=NOBODY)
-            if each.health is Health.DEAD and self._lives(each.node_id)
+            if each.health is Health.DEAD and self._view.members.is_present(each.node_id)
             else each
             for each in rumours
         ]
@@ -109,10 +109,6 @@ class Exchange:
             covered.append(bucket)
         if covered:
             yield SendState(peer, tuple(frame), wants_reply=True, buckets=bytes(covered))
-
-    def _lives(self, node_id: NodeId) -> bool:
-        held = self._view.members.get(node_id)
-        return held is not None and not held.health.is_gone
 
 
 def _is_worth_telling(own: Rumour, theirs: Rumour | None) -> bool:

@@ -41,6 +41,11 @@ class Members:
         """What is believed of that node, if it is known."""
         return self._members.get(node_id)
 
+    def is_present(self, node_id: NodeId) -> bool:
+        """Whether that node is a member that is alive or suspected."""
+        held = self._members.get(node_id)
+        return held is not None and not held.health.is_gone
+
     def count_present(self) -> int:
         """How many are alive or suspected."""
         return len(self._members) - len(self._tombstones)

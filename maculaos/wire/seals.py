@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # The number of letters that one envelope says were taken.
 MAX_TAKEN: Final = 256
-_NUMBERS: Final = struct.Struct(">QQQQI")
+_NUMBERS: Final = struct.Struct(">QQQQQI")
 _TAKEN: Final = struct.Struct(">Q")
 _SIZE: Final = struct.Struct(">I")
 
@@ -24,7 +24,9 @@ def sealed_text(routed: Routed, seal: Seal) -> bytes:
 
     Raises ``struct.error`` for numbers below 0 or above 64 bits.
     """
-    numbers = _NUMBERS.pack(seal.life, seal.number, seal.stamp_ms, seal.age_ms, len(seal.taken))
+    numbers = _NUMBERS.pack(
+        seal.life, seal.number, seal.stamp_ms, seal.age_ms, seal.reader_life, len(seal.taken)
+    )
     taken = b"".join(map(_TAKEN.pack, seal.taken))
     ends = routed.target, routed.source
     prefixed = b"".join(_SIZE.pack(len(part)) + part for part in (*ends, routed.frame))

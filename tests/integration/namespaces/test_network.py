@@ -12,6 +12,7 @@ import pytest
 
 import jailyard
 import namespaceyard
+from jails.namespaces.record import delete_record
 from jails.runtime import JailError
 from jails.spec import Forward, Isolation, JailState, Network, NetworkKind
 from namespaceyard import BRIDGE, GATEWAY, NETWORK, tool
@@ -66,6 +67,14 @@ def test_two_jails_meet_on_the_bridge(root: Path) -> None:
     assert usage.sent_bytes
     for name in ("n1", "n2"):
         runtime.remove(name)
+    namespaceyard.check_nothing_left(root)
+
+
+def test_the_bridge_goes_with_its_last_jail_even_if_no_record_names_it(root: Path) -> None:
+    runtime = namespaceyard.runtime_at(root)
+    runtime.ensure(namespaceyard.jail("n1", WAIT, vnet(11)))
+    delete_record(jailyard.directory_of(root))
+    runtime.remove("n1")
     namespaceyard.check_nothing_left(root)
 
 

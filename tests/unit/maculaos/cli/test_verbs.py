@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,19 @@ from typer.testing import CliRunner
 from maculaos.cli import app, calls, complaint, events, exit_code, main
 from maculaos.cli.mesh import parse_value
 from maculaos.client import CallFailed, Event, NodeUnreachable, Value
+from maculaos.client.calls import CHOICES
+from maculaos.client.publisher import PRIORITIES
+from maculaos.client.subscription import POLICIES
 from maculaos.documents import InvalidDocument, Problem
 from maculaos.errors import MaculaError, UsageError
+from maculaos.wire.messages import RpcCall
+from maculaos.wire.registry import Answering, Choice
+from stagenode import StageNode, on_stage, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from maculaos.client import Mesh
 
 
 @pytest.mark.parametrize(
@@ -113,3 +125,37 @@ def test_an_event_is_one_line_whatever_it_holds() -> None:
     assert json.loads(line)["payload"] == {"x": {"base64": "Cg=="}, "y": "\n"}
     assert "\n" not in line
     assert events._event_line(Event("t", "ab", math.pi), as_json=False) == f"t {math.pi}"
+
+
+@pytest.mark.parametrize(
+    ("words", "answering"),
+    [([], Answering.ONE), (["--cast"], Answering.NONE), (["--stream"], Answering.STREAM)],
+)
+def test_every_way_to_call_says_how_to_choose_and_how_long_it_waits(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], answering: Answering
+) -> None:
+    heard: list[RpcCall] = []
+
+    def ask(_: object, question: Callable[[Mesh], Awaitable[None]]) -> None:
+        async def play(node: StageNode, mesh: Mesh) -> None:
+            node.leaves_open = (RpcCall,)
+            asking = asyncio.ensure_future(question(mesh))
+            await turn()
+            heard.extend(node.heard(RpcCall))
+            asking.cancel()
+            await asyncio.wait({asking})
+
+        on_stage(play)
+
+    monkeypatch.setattr(calls, "ask", ask)
+    how = ["--choice", "random", "--timeout", "2.5", *words]
+    done = CliRunner().invoke(app, ["call", "add", *how])
+    assert done.exception is None
+    (call,) = heard
+    assert (call.answering, call.choice, call.deadline_ms) == (answering, Choice.RANDOM, 2500)
+
+
+def test_words_of_the_command_line_are_those_of_the_client() -> None:
+    assert {*events.Policy} == {*POLICIES}
+    assert {*events.Priority} == {*PRIORITIES}
+    assert {*calls.Choice} == {*CHOICES}

@@ -11,6 +11,7 @@ import pytest
 
 from lone_node import IDENTITY, lone_node
 from maculaos.client import CallFailed, NodeUnreachable, Value, caller, remaining
+from maculaos.client import mesh as asynchronous
 from maculaos.client.blocking import Mesh, connect
 
 if TYPE_CHECKING:
@@ -118,3 +119,24 @@ def test_no_node_is_an_error_at_once_and_leaves_no_thread(tmp_path: Path) -> Non
     with pytest.raises(NodeUnreachable, match="macula start --config FILE"):
         connect(tmp_path / "none.sock")
     assert threading.active_count() == before
+
+
+def test_the_twin_has_every_name_but_what_only_a_loop_can_do() -> None:
+    # From ``take`` on they are what the line tells the client, and no words of programs.
+    only_there = {"begin", "on_state", "take", "room", "up", "down"}
+    facts = {"realm", "node_name", "node_id"}
+    names = {name for name in vars(asynchronous.Mesh) if not name.startswith("_")}
+    twin = {name for name in vars(Mesh) if not name.startswith("_")}
+    assert (names | facts) - only_there == twin
+
+
+def test_the_node_is_asked_by_the_same_names(mesh: Mesh) -> None:
+    assert set(mesh.version()) == {"software", "wire_version"}
+    assert mesh.topology()
+    assert mesh.find(IDENTITY.name)["complete"]
+    assert mesh.join("127.0.0.1:9") == {"address": "127.0.0.1:9"}
+
+
+def test_a_mesh_may_be_closed_twice(mesh: Mesh) -> None:
+    mesh.close()
+    mesh.close()

@@ -69,3 +69,18 @@ def test_closing_ends_what_waits_even_while_the_node_is_looked_for() -> None:
         assert [event async for event in subscription] == []
 
     on_stage(play)
+
+
+def test_a_program_that_is_cancelled_while_it_closes_leaves_no_connection_open() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        node.is_full = True
+        mesh.publish_now("t", 1)
+        closing = asyncio.ensure_future(mesh.close())
+        await turn()
+        assert not node.is_closed
+        closing.cancel()
+        await asyncio.wait({closing})
+        assert closing.cancelled()
+        assert node.is_closed
+
+    on_stage(play)

@@ -201,7 +201,7 @@ def test_nobody_confirms_a_run_in_the_name_of_another() -> None:
     assert isinstance(run, Events)
     for forged in (Receipt((run.sequence,)), Receipt((), through=MOST)):
         frame = encode_message(forged)
-        for seal in (None, Seal(1, 1, 1000, 0, (), bytes(32), bytes(64))):
+        for seal in (None, Seal(1, 1, 1000, 0, (), 0, bytes(32), bytes(64))):
             assert answers(node.receive(1, Routed(A, C, 9, frame, seal), 1.0)) == []
     assert node.receive(1, Receipt((run.sequence,)), 1.0) == []
 

@@ -88,6 +88,7 @@ FORGERIES: list[Callable[[Routed], Routed]] = [
     lambda letter: with_seal(letter, stamp_ms=seal_of(letter).stamp_ms + 1),
     lambda letter: with_seal(letter, age_ms=1),
     lambda letter: with_seal(letter, taken=(5,)),
+    lambda letter: with_seal(letter, reader_life=7),
     lambda letter: with_seal(letter, number=-1),
     lambda letter: with_seal(letter, public_key=node_id("m3")),
     lambda letter: with_seal(letter, signature=b""),
@@ -128,6 +129,26 @@ def test_letter_that_the_former_life_may_have_read_says_so() -> None:
     assert reader.read(arrived(late), 1.6) is Reading.OF_FORMER_LIFE
     long_there = letters_of("m9", "m5", now=0.0)
     assert long_there.read(arrived(late), 4.0) is Reading.READ
+
+
+def test_letter_that_was_written_to_this_life_is_read_however_late_and_by_no_other() -> None:
+    writer, reader = letters_of("m0", "m1"), letters_of("m9", "m5", now=1.0)
+    writer.read(arrived(only_routed(reader.send(node_id("m0"), CALL, 1.1, 60.0))), 1.2)
+    written(writer, now=1.3)
+    late = only_routed(writer.advance(1.8))
+    assert seal_of(late).age_ms > 0
+    assert reader.read(arrived(late), 1.9) is Reading.READ
+    next_life = letters_of("m9", "m5", now=1.5, seed=2)
+    assert next_life.read(arrived(late), 1.9) is Reading.OF_FORMER_LIFE
+
+
+def test_letter_to_a_life_that_is_over_is_read_if_it_was_written_after_that() -> None:
+    writer, former = letters_of("m0", "m1"), letters_of("m9", "m5")
+    writer.read(arrived(only_routed(former.send(node_id("m0"), CALL, 1.1, 60.0))), 1.2)
+    later = letters_of("m9", "m5", now=2.0, seed=2)
+    written(writer, now=8.0)
+    late = only_routed(writer.advance(8.5))
+    assert later.read(arrived(late), 8.6) is Reading.READ
 
 
 def test_next_life_of_a_writer_is_read_and_its_former_one_is_not_any_more() -> None:

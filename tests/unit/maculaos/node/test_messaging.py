@@ -9,8 +9,9 @@ import pytest
 
 from bare_node import HI, ask, closed, counter, linked_node, sent, told
 from eventful_node import LOTS, A, B, C, D, answers, deliveries, run_of, wanting, watching
-from maculaos.effects import Send
+from maculaos.effects import Send, SendToClient
 from maculaos.node.routing import MAX_HOPS
+from maculaos.node.traces import MAX_TRACES
 from maculaos.settings import EventSettings
 from maculaos.wire.events import (
     Events,
@@ -215,6 +216,18 @@ def test_trace_answers_without_those_that_do_not_answer() -> None:
     assert node.next_deadline() <= 1.5
     ((route_b, route_c),) = answers(node.advance(1.5))
     assert (len(route_b["hops"]), route_c) == (2, {"node": "c", "hops": []})
+
+
+def test_a_trace_that_is_one_too_many_is_refused_before_anything_is_sent() -> None:
+    node = linked_node("b")
+    wanting(node, 1, "b", Wish("news"))
+    for number in range(1, MAX_TRACES + 1):
+        traced = node.receive_from_client(1, Post(number, "news", (), is_trace=True), 0.0)
+        assert len(sent(traced, Events)) == 1
+    (refused,) = node.receive_from_client(1, Post(999, "news", (), is_trace=True), 0.0)
+    assert isinstance(refused, SendToClient)
+    assert isinstance(refused.message, RpcError)
+    assert (refused.message.call, refused.message.code) == (999, RpcErrorCode.OVERLOADED)
 
 
 def test_copies_of_retained_events_go_when_nobody_wants_them_any_more() -> None:
