@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -27,9 +28,38 @@ if TYPE_CHECKING:
 
     from jails.process import ProcessSettings
 
-# One bridge for each worker of a parallel run.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-BRIDGE = f"mjtest{WORKER}"
+_NUMBER_VARIABLE = "TEST_NUMBER"
+_NUMBERS = 16
+
+
+def _own_number() -> int:
+    """A number that no other process has that tests jails in this network; its children share it.
+
+    Whoever has it holds a socket of that name: an abstract one, which is the network's own as
+    bridges are, and goes with the process, however that ends.
+    """
+    given = os.environ.get(_NUMBER_VARIABLE)
+    if given is None:
+        given = str(next(filter(_claimed, range(_NUMBERS)))) if sys.platform == "linux" else "0"
+        os.environ[_NUMBER_VARIABLE] = given
+    return int(given)
+
+
+def _claimed(number: int) -> bool:
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0macula-tests-{number}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
+_claims: list[socket.socket] = []
+# One bridge for each worker of a parallel run, and for each run of several at a time.
+WORKER = _own_number()
+BRIDGE = f"mjtest{WORKER:02}"
 NETWORK = f"10.77.{100 + WORKER}"
 GATEWAY = f"{NETWORK}.1"
 

@@ -264,12 +264,13 @@ def test_a_killed_program_comes_back(root: Path) -> None:
 
 
 def test_nothing_outlives_the_program_even_if_it_left_its_session(root: Path) -> None:
+    stray = f"stray{namespaceyard.WORKER}"
     code = (
         "import os, signal, sys\n"
         "if os.fork() == 0:\n"
         "    os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "    os.environ.clear()\n"
-        "    argv = ['stray', '-I', '-S', '-c', 'import time; time.sleep(999)']\n"
+        f"    argv = ['{stray}', '-I', '-S', '-c', 'import time; time.sleep(999)']\n"
         "    os.execve(sys.executable, argv, {})\n"
         f"print('ready', flush=True); {WAIT}"
     )
@@ -280,7 +281,7 @@ def test_nothing_outlives_the_program_even_if_it_left_its_session(root: Path) ->
     assert inside == 2
     os.kill(jailyard.keeper_of(root), signal.SIGKILL)
     runtime.stop("n1")
-    strays = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _begins(p, b"stray\0")]
+    strays = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _begins(p, stray.encode() + b"\0")]
     assert strays == []
     runtime.remove("n1")
     namespaceyard.check_nothing_left(root)

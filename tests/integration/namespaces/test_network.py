@@ -41,8 +41,9 @@ ASK = (
     "    except OSError: pass\n"
     "else: print('no answer', flush=True)\n"
 )
+MOVED = f"10.79.{namespaceyard.WORKER}"
 OUTSIDE = f"mjout{namespaceyard.WORKER}"
-OUTER_NETWORK = f"10.78.{100 + namespaceyard.WORKER}"
+OUTER_NETWORK = f"10.76.{100 + namespaceyard.WORKER}"
 
 
 @pytest.fixture
@@ -111,7 +112,8 @@ def outside() -> Iterator[str]:
         tool("ip", "address", "add", f"{OUTER_NETWORK}.1/24", "dev", OUTSIDE)
         tool("ip", "link", "set", "dev", OUTSIDE, "up")
         # One way out among others, and the last to be taken.
-        way_out = ("default", "via", f"{OUTER_NETWORK}.2", "dev", OUTSIDE, "metric", "9999")
+        metric = str(9900 + namespaceyard.WORKER)
+        way_out = ("default", "via", f"{OUTER_NETWORK}.2", "dev", OUTSIDE, "metric", metric)
         tool("ip", "route", "add", *way_out)
         there = ("ip", "-netns", OUTSIDE)
         tool(*there, "address", "add", f"{OUTER_NETWORK}.2/24", "dev", "far")
@@ -235,7 +237,7 @@ def test_a_mended_network_carries_and_forwards_as_before(root: Path, outside: st
 def test_a_gateway_goes_with_the_last_jail_that_it_serves(root: Path) -> None:
     runtime = namespaceyard.runtime_at(root)
     moved = Network(
-        kind=NetworkKind.VNET, bridge=BRIDGE, address="10.79.0.12/24", gateway="10.79.0.1"
+        kind=NetworkKind.VNET, bridge=BRIDGE, address=f"{MOVED}.12/24", gateway=f"{MOVED}.1"
     )
     for name, isolation in (
         ("n1", vnet(11, GATEWAY)),
@@ -247,13 +249,13 @@ def test_a_gateway_goes_with_the_last_jail_that_it_serves(root: Path) -> None:
     runtime.ensure(jailyard.idle("n1", isolation=vnet(11)))
     held = tool("ip", "address", "show", "dev", BRIDGE)
     assert f"{GATEWAY}/24" not in held
-    assert "10.79.0.1/24" in held
+    assert f"{MOVED}.1/24" in held
 
 
 def test_a_jail_that_changes_networks_leaves_nothing_of_the_former_one(root: Path) -> None:
     runtime, other = namespaceyard.runtime_at(root), f"{BRIDGE}b"
     elsewhere = Network(
-        kind=NetworkKind.VNET, bridge=other, address="10.79.0.11/24", gateway="10.79.0.1"
+        kind=NetworkKind.VNET, bridge=other, address=f"{MOVED}.11/24", gateway=f"{MOVED}.1"
     )
     for isolation in (
         Isolation(),
