@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gmqtt import Client  # type: ignore[import-not-found]
 from gmqtt.storage import PersistentStorage  # type: ignore[import-not-found]
 
-from peers.roles import CLOCK, Payloads, Peer, Take, main
+from peers.roles import CLOCK, Acknowledging, Payloads, Take, main
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ class _Unconfirmed(PersistentStorage):  # type: ignore[misc]  # gmqtt has no typ
             await self._changed.wait()
 
 
-class GmqttPeer(Peer):
+class GmqttPeer(Acknowledging):
     """One connection to the broker."""
 
     _client: Client

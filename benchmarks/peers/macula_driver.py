@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from maculaos.client import Event, Mesh, Value, connect
-from peers.roles import CLOCK, Payloads, Peer, Take, main
+from peers.roles import CLOCK, Acknowledging, Calling, Payloads, Take, main
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ PATIENCE_S = 20.0
 QUEUE = 1_000_000
 
 
-class MaculaPeer(Peer):
+class MaculaPeer(Acknowledging, Calling):
     """One program of the mesh."""
 
     _mesh: Mesh

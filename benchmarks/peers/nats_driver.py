@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nats  # type: ignore[import-not-found]
 
-from peers.roles import CLOCK, Payloads, Peer, Take, main
+from peers.roles import CLOCK, Calling, Payloads, Take, main
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 METHOD = "bench.echo"
 
 
-class NatsPeer(Peer):
+class NatsPeer(Calling):
     """One connection to the broker."""
 
     _client: Client

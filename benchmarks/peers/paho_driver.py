@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.client import Client, MQTTMessage  # type: ignore[import-untyped]
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion  # type: ignore[import-untyped]
 
-from peers.roles import CLOCK, Payloads, Peer, Take, main
+from peers.roles import CLOCK, Acknowledging, Payloads, Take, main
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WAITING = 1000
 
 
-class PahoPeer(Peer):
+class PahoPeer(Acknowledging):
     """One connection to the broker, and its thread."""
 
     @asynccontextmanager

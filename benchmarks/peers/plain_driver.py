@@ -21,7 +21,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import pull_quic_header
 from aioquic.quic.recovery import QuicPacketPacer
 
-from peers.roles import CLOCK, Payloads, Peer, Take, main
+from peers.roles import CLOCK, Calling, Payloads, Take, main
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -164,7 +164,7 @@ class _Loop:
         del held[:start]
 
 
-class PlainPeer(Peer):
+class PlainPeer(Calling):
     """A socket; whoever subscribes or answers listens, the others dial."""
 
     @asynccontextmanager

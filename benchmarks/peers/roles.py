@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 Take: TypeAlias = Callable[[bytes], None]
 Payloads: TypeAlias = "list[bytes]"
@@ -61,7 +61,7 @@ class Task:
 
 
 class Peer(ABC):
-    """A way to publish, subscribe and call; open while it is used."""
+    """A way to publish and subscribe; open while it is used."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -82,17 +82,25 @@ class Peer(ABC):
         At most once, as fast as it goes; a turn of the loop for each time.
         """
 
+
+class Acknowledging(Peer):
+    """One that can say what has arrived."""
+
+    @abstractmethod
     async def publish_acknowledged(self, payloads: Payloads, until_s: float) -> int:
         """The same at least once, with ``in_flight`` on their way; all of them have arrived."""
-        raise NotImplementedError
 
+
+class Calling(Peer):
+    """One that knows calls."""
+
+    @abstractmethod
     async def serve(self) -> None:
         """Answer calls with what they carry."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def call(self, payload: bytes) -> bytes:
         """The answer to one call; raises ``OSError`` or ``TimeoutError`` if there is none."""
-        raise NotImplementedError
 
 
 class Tally:
@@ -165,7 +173,7 @@ async def _publish(peer: Peer, orders: Orders) -> None:
     task = peer.task
     say(ready=True)
     await _warm_up(peer, orders)
-    send = peer.publish if task.role == "publish" else peer.publish_acknowledged
+    send = peer.publish if task.role == "publish" else _acknowledging(peer).publish_acknowledged
     # Windows open, and paths are found out: of another size, so not counted.
     await send([os.urandom(task.size + 1) for _ in range(DIFFERENT)], CLOCK() + RUN_UP_S)
     await asyncio.sleep(RUN_UP_S)
@@ -189,13 +197,14 @@ async def _warm_up(peer: Peer, orders: Orders) -> None:
 
 
 async def _serve(peer: Peer, orders: Orders) -> None:
-    await peer.serve()
+    await _calling(peer).serve()
     say(ready=True)
     await orders.next()
     say(rss_kib=_resident_kib())
 
 
-async def _call(peer: Peer, orders: Orders) -> None:
+async def _call(any_peer: Peer, orders: Orders) -> None:
+    peer = _calling(any_peer)
     say(ready=True)
     payload = os.urandom(peer.task.size)
     deadline = CLOCK() + PATIENCE_S
@@ -216,7 +225,7 @@ async def _call(peer: Peer, orders: Orders) -> None:
     say(count=len(took), lasted_s=lasted_s, p50_us=p50, p99_us=p99, cpu_s=used_s)
 
 
-async def _answered(peer: Peer, payload: bytes) -> bool:
+async def _answered(peer: Calling, payload: bytes) -> bool:
     try:
         await peer.call(payload)
     except Exception:  # noqa: BLE001  # each peer says in its own way that nobody answers yet
@@ -224,13 +233,26 @@ async def _answered(peer: Peer, payload: bytes) -> bool:
     return True
 
 
-async def _call_on(peer: Peer, payload: bytes, until_s: float, took: list[float]) -> None:
+async def _call_on(peer: Calling, payload: bytes, until_s: float, took: list[float]) -> None:
     began_s = CLOCK()
     while began_s < until_s:
         await peer.call(payload)
         now_s = CLOCK()
         took.append(now_s - began_s)
         began_s = now_s
+
+
+def _acknowledging(peer: Peer) -> Acknowledging:
+    return peer if isinstance(peer, Acknowledging) else _unable(peer)
+
+
+def _calling(peer: Peer) -> Calling:
+    return peer if isinstance(peer, Calling) else _unable(peer)
+
+
+def _unable(peer: Peer) -> NoReturn:
+    """Whoever asked for the part has to correct it."""
+    sys.exit(f"{type(peer).__name__} has no part in {peer.task.role}; leave it out")
 
 
 def _resident_kib() -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import zenoh  # type: ignore[import-not-found]
 
-from peers.roles import CLOCK, Payloads, Peer, Take, main
+from peers.roles import CLOCK, Calling, Payloads, Take, main
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METHOD = "bench/echo"
 
 
-class ZenohPeer(Peer):
+class ZenohPeer(Calling):
     """One session."""
 
     _session: zenoh.Session
