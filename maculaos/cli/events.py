@@ -56,10 +56,10 @@ class Policy(StrEnum):
 
 
 def seconds_of(text: str) -> float:
-    """``90``, ``90s``, ``1.5m``, ``2h``, ``7d`` or ``200ms`` in seconds."""
+    """``90``, ``90s``, ``1.5m``, ``2h``, ``1d`` or ``200ms`` in seconds."""
     matched = _DURATION.fullmatch(text.strip())
     if matched is None:
-        raise typer.BadParameter(f"{text!r} is no duration: write 30s, 5m, 1h or 7d")
+        raise typer.BadParameter(f"{text!r} is no duration: write 30s, 5m, 1h or 1d")
     return float(matched[1]) * _UNITS[matched[2] or "s"]
 
 

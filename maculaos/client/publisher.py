@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from maculaos.client.failures import late, overloaded
 from maculaos.errors import MaculaError, UsageError
-from maculaos.wire.events import Post
+from maculaos.wire.events import MAX_TIME_MS, Post
 from maculaos.wire.registry import DEFAULT_PRIORITY
 from maculaos.wire.values import decode_value
 
@@ -319,6 +319,8 @@ def _check(options: Options) -> None:
         raise UsageError(what, f"choose one of {', '.join(PRIORITIES)}")
     if options.retain_s < 0 or (options.ttl_s is not None and options.ttl_s <= 0):
         raise UsageError("a time must be positive", "leave it out for none")
+    if max(options.retain_s, options.ttl_s or 0.0) * 1000 > MAX_TIME_MS:
+        raise UsageError("a time is at most one day", "choose a shorter one")
 
 
 def _milliseconds(seconds: float) -> int:

@@ -188,9 +188,11 @@ class Letters:
         if letter is not None:
             number, reader_life = letter.number, letter.reader_life
             age_ms = max(0, int((now - letter.written_at) * 1000))
-        said = self._life, number, stamp, age_ms, taken, reader_life
-        text = sealed_text(Routed(to, self._me, MAX_HOPS, frame), Seal(*said))
-        return Routed(to, self._me, MAX_HOPS, frame, Seal(*said, *self.seal.sign(text)))
+        said = self._life, number, stamp, age_ms, taken
+        draft = Seal(*said, reader_life=reader_life)
+        text = sealed_text(Routed(to, self._me, MAX_HOPS, frame), draft)
+        sealed = Seal(*said, *self.seal.sign(text), reader_life)
+        return Routed(to, self._me, MAX_HOPS, frame, sealed)
 
     def _judge(self, writer: NodeId, seal: Seal) -> Verdict:
         if not seal.number:

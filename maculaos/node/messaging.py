@@ -27,7 +27,6 @@ from maculaos.node.multicast import Multicast
 from maculaos.node.plans import Plans
 from maculaos.node.posts import (
     MAX_PAYLOADS,
-    MAX_TIME_MS,
     Posts,
     Refused,
     check_way,
@@ -45,6 +44,7 @@ from maculaos.pubsub.seen import SeenCache
 from maculaos.pubsub.topics import MAX_TOPIC_BYTES, InvalidTopic
 from maculaos.swim.membership import Membership
 from maculaos.wire.events import (
+    MAX_TIME_MS,
     Events,
     Interest,
     InterestDigest,

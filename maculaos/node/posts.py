@@ -12,6 +12,7 @@ from maculaos.effects import Effect, SendToClient
 from maculaos.node.runs import for_clients
 from maculaos.pubsub.groups import Turns
 from maculaos.pubsub.topics import InvalidTopic
+from maculaos.wire.events import MAX_TIME_MS
 from maculaos.wire.messages import RpcError, RpcResult
 from maculaos.wire.registry import MESSAGE_STREAMS, RpcErrorCode
 from maculaos.wire.values import MAX_VALUE_SIZE
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 # Payloads of one publication.
 MAX_PAYLOADS: Final = 10_000
-# A day: times to live, and to keep.
-MAX_TIME_MS: Final = 86_400_000
 
 
 class Refused(Exception):  # it is an answer, and no error of ours

@@ -11,7 +11,7 @@ out: no sockets and no clock; what a certificate says is for the handshake to fi
     the datagram is   and                                        verdict
     unproved          links are at their limit, none pending     refuse
     unproved          pending at half the limit, the source at   retry
-                      its own, or more than the rate
+                      one of its own, or more than the rate
     proved            the source has all its links, or is above  refuse
                       its rate; or strangers are above theirs
     proved            the source has all its pending handshakes  admit, its oldest goes
@@ -180,6 +180,8 @@ class Admission:
         is_crowded = (
             len(self._pending) >= max(1, limits.pending_handshakes // 2)
             or self._pending_of[source, False] >= limits.pending_per_source
+            # Refused, once it proved that the address is its own.
+            or self._linked_of[source] >= limits.links_per_source
         )
         return _RETRY if is_crowded or not self._unproved.take(now) else _ADMIT
 

@@ -14,6 +14,8 @@ from maculaos.wire.registry import DEFAULT_PRIORITY
 
 # So many bytes of a node id name a target: members with equal ones are told apart by the whole.
 TARGET_SIZE: Final = 8
+# A day: times to live, and to keep.
+MAX_TIME_MS: Final = 86_400_000
 
 
 class Post(Struct, frozen=True, array_like=True):

@@ -84,11 +84,11 @@ class Seal(Struct, frozen=True, array_like=True):
     age_ms: int
     # The numbers of letters that the source took from the target.
     taken: tuple[int, ...] = ()
-    # The life of the target that the source knew when it wrote the letter; 0: none.
-    reader_life: int = 0
     # Of the source; see ``wire.seals``.
     public_key: bytes = b""
     signature: bytes = b""
+    # The life of the target that the source knew when it wrote the letter; 0: none.
+    reader_life: int = 0
 
 
 class Routed(Struct, frozen=True, array_like=True):

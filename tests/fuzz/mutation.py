@@ -88,7 +88,7 @@ HONEST: Final[tuple[Message, ...]] = (
     FindNode(1, _NODE),
     Routed(_NODE, bytes(32), 16, encode_message(Ping(1))),
     Routed(
-        _NODE, _NODE, 16, encode_message(RpcCancel(2)), Seal(1, 2, 3, 4, (5,), 6, _NODE, bytes(64))
+        _NODE, _NODE, 16, encode_message(RpcCancel(2)), Seal(1, 2, 3, 4, (5,), _NODE, bytes(64), 6)
     ),
     Error(2, "no such type", 1),
     Close(0, "bye"),

@@ -311,3 +311,16 @@ def test_a_trace_is_a_post_that_is_not_delivered() -> None:
         assert await tracing == routes
 
     on_stage(play)
+
+
+def test_a_time_of_more_than_a_day_is_refused_before_anything_is_sent() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        with pytest.raises(UsageError, match="at most one day"):
+            mesh.publish_now("t", 1, ttl_s=86_401.0)
+        with pytest.raises(UsageError, match="at most one day"):
+            await mesh.publish("t", 1, retain_s=7 * 86_400.0)
+        assert node.heard(Post) == []
+        await mesh.publish("t", 1, ttl_s=86_400.0, retain_s=86_400.0)
+        assert len(node.heard(Post)) == 1
+
+    on_stage(play)

@@ -13,11 +13,11 @@ from msgspec import Raw, msgpack, structs
 from bare_node import HI, closed, counter, linked_node, sent
 from eventful_node import LOTS, A, B, C, answers, deliveries, run_of, wanting, watching
 from maculaos.identity import NodeId
-from maculaos.node.posts import MAX_TIME_MS
 from maculaos.node.routing import MAX_HOPS
 from maculaos.node.traces import MAX_TRACE
 from maculaos.pubsub.arrivals import Arrivals, Standing
 from maculaos.wire.events import (
+    MAX_TIME_MS,
     TARGET_SIZE,
     Events,
     Hop,
@@ -201,7 +201,7 @@ def test_nobody_confirms_a_run_in_the_name_of_another() -> None:
     assert isinstance(run, Events)
     for forged in (Receipt((run.sequence,)), Receipt((), through=MOST)):
         frame = encode_message(forged)
-        for seal in (None, Seal(1, 1, 1000, 0, (), 0, bytes(32), bytes(64))):
+        for seal in (None, Seal(1, 1, 1000, 0, (), bytes(32), bytes(64))):
             assert answers(node.receive(1, Routed(A, C, 9, frame, seal), 1.0)) == []
     assert node.receive(1, Receipt((run.sequence,)), 1.0) == []
 

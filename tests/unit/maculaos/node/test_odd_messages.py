@@ -163,7 +163,7 @@ def test_nothing_that_peers_and_clients_say_ends_the_node(
 
 
 @settings(max_examples=300, deadline=None)
-@given(odd(ENVELOPES), odd(OF_PEERS), odd((Seal(1, 1, 1000, 0, (), 0, b"k", b"s"),)), st.booleans())
+@given(odd(ENVELOPES), odd(OF_PEERS), odd((Seal(1, 1, 1000, 0, (), b"k", b"s", 0),)), st.booleans())
 def test_nothing_in_an_envelope_ends_the_node_or_costs_its_bearer_the_link(
     envelope: Routed, held: Message, seal: Seal, is_sealed: bool
 ) -> None:

@@ -87,6 +87,16 @@ def test_links_of_one_source_are_capped() -> None:
     assert door.knock(HOME, is_proved=True) == "admit"
 
 
+def test_who_has_all_its_links_is_asked_to_prove_its_address_and_refused_then() -> None:
+    door = Door(links_per_source=2)
+    for _ in range(2):
+        assert door.knock(HOME) == "admit"
+        door.link(HOME)
+    assert door.knock(HOME) == "retry"
+    assert door.knock(HOME, is_proved=True) == "too many links of one source"
+    assert door.knock(AWAY) == "admit"
+
+
 def test_pending_handshakes_of_one_source_make_room_among_themselves() -> None:
     door = Door(pending_per_source=2)
     door.knock(AWAY, is_proved=True)
