@@ -35,15 +35,21 @@ CHOICES: Final = {
 }
 # The node answers a call that is too late itself; only a node that hangs is waited for this long.
 _GRACE_S: Final = 1.0
-# Parts of a stream that may be under way or wait here.
+# Parts of a stream that may be under way or wait here: a few until their size is known, then as
+# many as fit a share of the bytes.
+_FIRST_WINDOW: Final = 2
 _WINDOW: Final = 64
+_WINDOW_BYTES: Final = 8 * 1024 * 1024
 _NOTHING: Final = bytes(encode_value(None))
 
 
 class _Parts:
-    """The parts of one stream as they come."""
+    """The parts of one stream as they come, and how many may come."""
 
     def __init__(self) -> None:
+        # So many may come or wait to be taken.
+        self._open = _FIRST_WINDOW
+        self._largest_bytes = 1
         self.timeout_s = 0.0
         self.deadline = 0.0
         self.waiting: deque[Raw] = deque()
@@ -55,6 +61,7 @@ class _Parts:
         """See ``Waiting``; the last result is a part of its own unless it is nothing."""
         if result.more or bytes(result.payload) != _NOTHING:
             self.waiting.append(result.payload)
+            self._largest_bytes = max(self._largest_bytes, len(result.payload))
         self.is_over = not result.more
         self.news.set()
 
@@ -63,6 +70,16 @@ class _Parts:
         self.is_over, self.why = True, why
         self.news.set()
 
+    def taken(self, share_bytes: int) -> int:
+        """One was taken: how many more may come now, so that none need more than the share."""
+        self._open -= 1
+        wanted = max(1, min(_WINDOW, share_bytes // self._largest_bytes))
+        more = wanted - self._open
+        if self.is_over or 2 * more < wanted:
+            return 0
+        self._open += more
+        return more
+
 
 class Calls:
     """The calls of one program."""
@@ -70,6 +87,7 @@ class Calls:
     def __init__(self, line: Line, requests: Requests) -> None:
         self._line = line
         self._requests = requests
+        self._streams = 0
 
     async def call(self, method: str, value: Value, timeout_s: float, choice: str) -> Value:
         """The result of ``method``; see ``Mesh.call``."""
@@ -104,27 +122,29 @@ class Calls:
         parts = _Parts()
         number = self._requests.add(parts, timeout_s, _GRACE_S)
         left_ms, kind = _milliseconds(timeout_s), Answering.STREAM
+        credit = _FIRST_WINDOW
+        self._streams += 1
         try:
             self._line.send(
-                RpcCall(number, method, left_ms, b"", payload, choice_number, kind, _WINDOW)
+                RpcCall(number, method, left_ms, b"", payload, choice_number, kind, credit)
             )
             async with aclosing(self._taken_out(number, parts)) as values:
                 async for value in values:
                     yield value
         finally:
+            self._streams -= 1
             self._requests.drop(number)
             if not parts.is_over:
                 self._line.say(RpcCancel(number))
 
     async def _taken_out(self, number: int, parts: _Parts) -> AsyncGenerator[Value, None]:
-        taken = 0
         while True:
             while parts.waiting:
-                yield decode_value(parts.waiting.popleft())
-                taken += 1
-                if taken * 2 >= _WINDOW and not parts.is_over:
-                    self._line.say(RpcCredit(number, taken))
-                    taken = 0
+                value = decode_value(parts.waiting.popleft())
+                more = parts.taken(_WINDOW_BYTES // max(1, self._streams))
+                if more:
+                    self._line.say(RpcCredit(number, more))
+                yield value
             if parts.why is not None:
                 raise parts.why
             if parts.is_over:

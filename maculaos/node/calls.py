@@ -44,6 +44,7 @@ MAX_DEADLINE_MS: Final = 3_600_000
 # To so many providers one call is put in turn.
 MAX_TRIES: Final = 16
 _TOO_LARGE: Final = f"a value has at most {MAX_VALUE_SIZE} bytes"
+_NO_ROOM: Final = "too much is on its way already"
 _MESSAGES: Final = StreamClass.MESSAGES
 # What a provider says that did not run the call.
 _NOT_RUN: Final = frozenset({int(RpcErrorCode.NO_PROVIDER), int(RpcErrorCode.OVERLOADED)})
@@ -80,6 +81,11 @@ class Calls:
         self.pending = pending
         self._telling = Telling(paths, counters)
         self._doubts = Doubts(links, paths, pending, self._telling)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a result or, without a provider yet, for a search."""
+        return len(self.pending) + len(self._seeking)
 
     def set_wall_clock(self, wall: float, now: float) -> None:
         """It is ``wall`` seconds since the epoch."""
@@ -151,7 +157,8 @@ class Calls:
             ]
         self._counters.calls_answered += 1
         result = RpcResult(call.origin_call, message.payload)
-        return self._telling.tell(call.origin, result, now, call.deadline)
+        given = self._telling.give(call.origin, result, now, call.deadline)
+        return self._give_up(call, now) if given is None else given
 
     def fail(self, provider: Party, message: RpcError, now: float) -> list[Effect]:
         """A provider has no result; if it did not run the call, another one may."""
@@ -159,7 +166,8 @@ class Calls:
         if call is None:
             self._counters.results_late += 1
             return []
-        if message.code in _NOT_RUN and (call.stream is None or not call.stream.came):
+        has_begun = call.stream is not None and bool(call.stream.came or call.stream.held)
+        if message.code in _NOT_RUN and not has_begun:
             return self._refused(call, message, now)
         if call.stream is not None:
             return self._continue(call, call.stream, message, now)
@@ -263,6 +271,8 @@ class Calls:
     ) -> list[Effect]:
         self._counters.calls_in += 1
         if reading is Reading.OF_FORMER_LIFE:
+            if message.answering == _NONE:
+                return []
             detail = "the provider started anew, and may have run it before"
             refused = RpcError(message.call, RpcErrorCode.PROVIDER_LOST, detail)
             return self._telling.tell(origin, refused, now, now + MOMENT_S)
@@ -290,9 +300,12 @@ class Calls:
             return f"{message.method} is answered to the node's own clients only"
         if not 0 <= message.choice < _CHOICES or not 0 <= message.answering < _ANSWERINGS:
             return "that choice of a provider, or kind of answer, is unknown here"
-        if message.answering != _NONE and self.pending.is_open(origin, message.call):
+        if message.answering != _NONE and self._is_waiting(origin, message.call):
             return f"the number {message.call} is in use by a call that still waits"
         return None
+
+    def _is_waiting(self, origin: Party, number: int) -> bool:
+        return self.pending.is_open(origin, number) or self._seeking.is_waiting(origin, number)
 
     def _place(self, call: Call, message: RpcCall, now: float) -> list[Effect]:
         """Put a call to a provider; look for one if nobody is known."""
@@ -332,9 +345,7 @@ class Calls:
             return effects
         if handed.answering != _NONE:
             self.pending.close(call)
-        return self._telling.end(
-            call, RpcErrorCode.OVERLOADED, "too much is on its way already", now
-        )
+        return self._telling.end(call, RpcErrorCode.OVERLOADED, _NO_ROOM, now)
 
     def _seek(self, call: Call, message: RpcCall, now: float) -> list[Effect]:
         """Nobody is known: look further than the neighbours, once."""
@@ -342,7 +353,7 @@ class Calls:
             call.is_sought = True
             if self._seeking.wait(call, message.method, now):
                 return []
-            detail = "too many calls wait for a provider"
+            detail = "too many or too large calls wait for a provider"
             return self._telling.end(call, RpcErrorCode.OVERLOADED, detail, now)
         if self._choosing.is_busy(message.method) and not call.tried:
             detail = f"whoever answers {message.method} is busy"
@@ -354,7 +365,7 @@ class Calls:
         """A provider did not run that call: the next one may."""
         self.pending.close(call)
         request, provider = call.request, call.provider
-        if request is None or len(call.tried) >= MAX_TRIES:
+        if request is None or len(call.tried) + 1 >= MAX_TRIES:
             return self._telling.end(call, message.code, message.detail, now)
         if message.code == RpcErrorCode.NO_PROVIDER:
             self._choosing.denied(provider, request.method)
@@ -385,21 +396,40 @@ class Calls:
             return [*ended, *self._telling.withdraw(call, now)]
         effects: list[Effect] = []
         for part in ready:
-            effects += self._hand_back(call, stream, part, now)
+            handed = self._hand_back(call, stream, part, now)
+            if handed is None:
+                self.pending.close(call)
+                withdrawn = self._telling.withdraw(call, now)
+                return [*effects, *self._give_up(call, now), *withdrawn]
+            effects += handed
+            if self.pending.get(call.number, call.provider) is not call:
+                # It has ended; whatever a provider sent behind that is nobody's.
+                break
         return effects
 
-    def _hand_back(self, call: Call, stream: Stream, part: object, now: float) -> list[Effect]:
+    def _hand_back(
+        self, call: Call, stream: Stream, part: object, now: float
+    ) -> list[Effect] | None:
+        """Pass a part of a stream on to its caller; ``None`` if there is no room for it."""
         if isinstance(part, RpcError):
             self.pending.close(call)
             return self._telling.end(call, part.code, part.detail, now)
         if not isinstance(part, RpcResult):
             return []
-        if not part.more:
-            self.pending.close(call)
-            self._counters.calls_answered += 1
         index = stream.next_index() if is_path(call.origin) else 0
         result = RpcResult(call.origin_call, part.payload, part.more, index)
-        return self._telling.tell(call.origin, result, now, call.deadline)
+        given = self._telling.give(call.origin, result, now, call.deadline)
+        if given is None:
+            # An error takes its place.
+            stream.handed_on -= 1
+        elif not part.more:
+            self.pending.close(call)
+            self._counters.calls_answered += 1
+        return given
+
+    def _give_up(self, call: Call, now: float) -> list[Effect]:
+        """There was no room for a result on its way to the caller, who is not to wait for it."""
+        return self._telling.end(call, RpcErrorCode.PROVIDER_LOST, _NO_ROOM, now)
 
     def _lose(self, party: Party, now: float) -> list[Effect]:
         """Somebody is gone: others need not answer it, and hear that it does not answer."""

@@ -62,10 +62,15 @@ class Doubts:
         return self._due[0][0] if self._due else math.inf
 
     def asked_after(self, origin: Party, number: int, now: float) -> list[Effect]:
-        """A member asks after a call that does not wait here, or still does as one of its link."""
+        """A member asks after a call that does not wait here, or still does as one of its link.
+
+        Who asks has no such link any more, even if the word of its end was lost: what waits here
+        as a call of that link goes on over the path.
+        """
         member = self._paths.member_at(number_of(origin))
         link = None if member is None else self._links.to(member)
         if link is not None and self._pending.is_open(of_link(link.number), number):
+            self.move(link.number, origin, now)
             return []
         detail = "the call or its result was lost with a link"
         lost = RpcError(number, RpcErrorCode.PROVIDER_LOST, detail)

@@ -112,14 +112,15 @@ class Letters:
         until: float,
         *,
         back_over: Link | None = None,
+        is_word: bool = False,
     ) -> list[Effect] | None:
         """Bring ``message`` to a member, unless it takes longer than ``until``.
 
         ``None`` if too many letters are on their way. One that answers goes ``back_over`` the link
-        that its question came over, at first.
+        that its question came over, at first; for one that ``is_word`` see ``Outbox.write``.
         """
-        life = self._inbox.life_of(to)
-        letter = self._outbox.write(to, encode_message(message), now, until, life)
+        life, frame = self._inbox.life_of(to), encode_message(message)
+        letter = self._outbox.write(to, frame, now, until, life, is_word=is_word)
         return None if letter is None else self._sent(letter, now, back_over=back_over)
 
     def read(self, arrived: Arrived, now: float) -> Reading:

@@ -25,6 +25,9 @@ MAX_LETTERS: Final = 8192
 MAX_BYTES: Final = 64 * 1024 * 1024
 #: Letters to one reader that are not taken lie at most so far apart: see ``inbox.WINDOW``.
 MAX_APART: Final = 1024
+#: Words that end something have room where letters of more have none.
+WORDS: Final = 128
+MAX_WORD_BYTES: Final = 4096
 _SLACK: Final = 64
 
 
@@ -60,13 +63,25 @@ class Outbox:
         return self._size
 
     def write(
-        self, to: NodeId, frame: bytes, now: float, until: float, reader_life: int = 0
+        self,
+        to: NodeId,
+        frame: bytes,
+        now: float,
+        until: float,
+        reader_life: int = 0,
+        *,
+        is_word: bool = False,
     ) -> Letter | None:
-        """A letter that is to be sent now; ``None`` if too many wait already."""
+        """A letter that is to be sent now; ``None`` if too many wait already.
+
+        One ``is_word`` without which its reader would wait in vain, and has room of its own.
+        """
         waiting = self._letters.setdefault(to, {})
         number = self._last.get(to, self._first) + 1
-        is_far = bool(waiting) and number - next(iter(waiting)) >= MAX_APART
-        if is_far or self._size >= MAX_LETTERS or self._bytes + len(frame) > MAX_BYTES:
+        more = WORDS if is_word and len(frame) <= MAX_WORD_BYTES else 0
+        is_far = bool(waiting) and number - next(iter(waiting)) >= MAX_APART + more
+        is_full = self._bytes + len(frame) > MAX_BYTES + more * MAX_WORD_BYTES
+        if is_far or is_full or self._size >= MAX_LETTERS + more:
             return None
         self._last[to] = number
         letter = Letter(to, number, frame, now, until, now, reader_life)

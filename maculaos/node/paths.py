@@ -45,10 +45,15 @@ class Paths:
             del self._members[number]
         return number
 
-    def send(self, number: int, message: Message, now: float, until: float) -> list[Effect] | None:
+    def send(
+        self, number: int, message: Message, now: float, until: float, *, is_word: bool = False
+    ) -> list[Effect] | None:
         """Bring ``message`` over that path, unless it takes longer than ``until``.
 
-        ``None`` if its member is gone, or if too much is on its way.
+        ``None`` if its member is gone, or if too much is on its way; for one that ``is_word`` see
+        ``Outbox.write``.
         """
         member = self._members.get(number)
-        return None if member is None else self.letters.send(member, message, now, until)
+        if member is None:
+            return None
+        return self.letters.send(member, message, now, until, is_word=is_word)

@@ -93,13 +93,9 @@ class Relay:
         An answer goes ``back_over`` the link that its question came in on: that way was open. A
         question that ``is_again`` asked goes another way than before.
         """
-        link = self._routing.next_hop(to)
+        link = self._way(to, back_over, is_again=is_again)
         if link is None:
             return []
-        if link.peer.node_id != to:
-            link = back_over or link
-            if is_again:
-                link = self._routing.detour(link) or link
         if link.peer.node_id == to:
             return [Send(link.number, message, _MESSAGES)]
         routed = Routed(to, self._me, MAX_HOPS, encode_message(message))
@@ -117,11 +113,7 @@ class Relay:
 
         Where it goes over others is as ``send`` has it.
         """
-        link = self._routing.next_hop(to)
-        if link is not None and link.peer.node_id != to:
-            link = back_over or link
-            if is_again:
-                link = self._routing.detour(link) or link
+        link = self._way(to, back_over, is_again=is_again)
         return [] if link is None else [Send(link.number, routed, _MESSAGES)]
 
     def receive(self, link: Link, routed: Routed, now: float) -> list[Effect] | Arrived:
@@ -142,6 +134,14 @@ class Relay:
         if message is None and (routed.frame or routed.seal is None):
             return self._drop()
         return Arrived(source, message, link, routed)
+
+    def _way(self, to: NodeId, back_over: Link | None, *, is_again: bool) -> Link | None:
+        """The link over which something goes to ``to``: its own if it has one."""
+        link = self._routing.next_hop(to)
+        if link is None or link.peer.node_id == to:
+            return link
+        link = back_over or link
+        return (self._routing.detour(link) or link) if is_again else link
 
     def _pass_on(self, link: Link, routed: Routed, target: NodeId) -> list[Effect]:
         onward = self._routing.next_hop(target)

@@ -8,15 +8,17 @@ over a link: neither can take the other's room.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from maculaos.kademlia.record import Kind
-from maculaos.rpc.pending import PendingCall
+from maculaos.rpc.pending import KEPT_BYTES, PendingCall
 from maculaos.rpc.providers import Providers
 from maculaos.wire.messages import RpcCall
+from maculaos.wire.registry import Answering, RpcErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from maculaos.kademlia.requests import ValueFound
     from maculaos.node.directory import Directory
@@ -31,18 +33,23 @@ KEEP_S: Final = 60.0
 # So many providers are enough for a call, and so many to choose from for a while.
 _ENOUGH: Final = 4
 _MANY: Final = 16
+_OVERLOADED: Final = int(RpcErrorCode.OVERLOADED)
+_NONE: Final = int(Answering.NONE)
 
 
 class Seeking:
-    """At most ``limit`` calls wait, and at most ``limit`` providers are kept."""
+    """At most ``limit`` calls wait, and at most ``limit`` providers are kept.
+
+    Of what may wait one caller has half, and all together hold ``KEPT_BYTES`` of requests.
+    """
 
     def __init__(self, directory: Directory, paths: Paths, limit: int) -> None:
         self._directory = directory
         self._paths = paths
         self._limit = limit
+        self._room = _Room(limit)
         self._waiting: dict[str, list[Call]] = {}
         self._methods: dict[int, str] = {}
-        self._count = 0
         # No waiting call is due before this.
         self._due_at = math.inf
         self._providers = Providers(limit)
@@ -55,12 +62,11 @@ class Seeking:
         self._surveyed: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return self._count
+        return self._room.calls
 
-    @property
-    def kept(self) -> int:
-        """How many providers are kept, counted once for each of their methods."""
-        return len(self._providers)
+    def is_waiting(self, origin: Party, number: int) -> bool:
+        """Whether a call of that number waits, of which its caller hears by that number."""
+        return (origin, number) in self._room.numbers
 
     def choose(self, method: str, avoided: Sequence[int] = ()) -> int | None:
         """The path to a provider that was found; ``None`` if there is none."""
@@ -81,12 +87,11 @@ class Seeking:
 
     def wait(self, call: Call, method: str, now: float) -> bool:
         """Look for a provider; whether the call may wait for it."""
-        if self._count >= self._limit:
+        if not self._room.enter(call):
             return False
         if method not in self._waiting:
             self._look(method, now, _ENOUGH)
         self._waiting[method].append(call)
-        self._count += 1
         self._due_at = min(self._due_at, call.deadline)
         return True
 
@@ -101,7 +106,10 @@ class Seeking:
                 path = self._paths.number_of(record.publisher)
                 self._keep((path, method), record.sequence, now)
         waiting = self._waiting.pop(method)
-        self._count -= len(waiting)
+        self._room.leave(waiting)
+        if not (result.records or result.asked or result.is_complete):
+            # There was no room for that search. Whether anybody answers is not known.
+            _refuse(waiting, "too many searches are under way")
         return waiting
 
     def cancel(self, origin: Party, number: int) -> bool:
@@ -184,5 +192,53 @@ class Seeking:
             if out:
                 self._waiting[method] = [call for call in waiting if not is_wanted(call)]
                 taken += out
-        self._count -= len(taken)
+        self._room.leave(taken)
         return taken
+
+
+class _Room:
+    """How much waits, of ``limit`` calls."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._share = max(1, limit // 2)
+        self._bytes = 0
+        self._of: Counter[Party] = Counter()
+        self.calls = 0
+        # By which callers hear of their calls; nobody hears of a cast.
+        self.numbers: set[tuple[Party, int]] = set()
+
+    def enter(self, call: Call) -> bool:
+        """One more call waits, if it may."""
+        if self.calls >= self._limit or self._of[call.origin] >= self._share:
+            return False
+        if self._bytes + call.size > KEPT_BYTES:
+            return False
+        self.calls += 1
+        self._bytes += call.size
+        self._of[call.origin] += 1
+        if not _is_cast(call):
+            self.numbers.add((call.origin, call.origin_call))
+        return True
+
+    def leave(self, calls: Iterable[Call]) -> None:
+        """These wait no more."""
+        for call in calls:
+            self.calls -= 1
+            self._bytes -= call.size
+            self._of[call.origin] -= 1
+            if not self._of[call.origin]:
+                del self._of[call.origin]
+            if not _is_cast(call):
+                self.numbers.discard((call.origin, call.origin_call))
+
+
+def _is_cast(call: Call) -> bool:
+    return call.request is not None and call.request.answering == _NONE
+
+
+def _refuse(calls: Iterable[Call], detail: str) -> None:
+    """What these are told if nobody is known; being overloaded says more than not answering."""
+    for call in calls:
+        if call.refusal is None or call.refusal[0] != _OVERLOADED:
+            call.refusal = _OVERLOADED, detail

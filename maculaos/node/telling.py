@@ -47,11 +47,19 @@ class Telling:
             return [SendToClient(party >> 1, message)]
         if party > 0:
             return [Send(party >> 1, message, _MESSAGES)]
-        effects = self._paths.send(party >> 1, message, now, until)
+        effects = self._paths.send(party >> 1, message, now, until, is_word=True)
         if effects is None:
             self._counters.envelopes_dropped += 1
             return []
         return effects
+
+    def give(
+        self, party: Party, result: RpcResult, now: float, until: float
+    ) -> list[Effect] | None:
+        """Send a result to a caller; ``None`` if there is no room for it on its path."""
+        if not is_path(party):
+            return self.tell(party, result, now, until)
+        return self._paths.send(party >> 1, result, now, until)
 
     def end(self, call: Call, code: int, detail: str, now: float) -> list[Effect]:
         """Tell the caller that there is no result; who cast it does not want to know."""

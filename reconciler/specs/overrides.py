@@ -201,7 +201,7 @@ class LimitOverrides:
     pending_calls: Maybe[Annotated[int, Ge(1), Le(1_000_000)]] = None
     """Remote calls without an answer yet."""
     subscriptions: Maybe[Annotated[int, Ge(1), Le(1_000_000)]] = None
-    """Subscriptions, own and those of others."""
+    """Subscriptions of the clients of this node; of all others twice as many are kept."""
     members: Maybe[Annotated[int, Ge(1), Le(1_000_000)]] = None
     """Members that are known."""
 

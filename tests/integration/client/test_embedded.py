@@ -76,6 +76,22 @@ def test_more_than_a_link_may_hold_is_published_and_nothing_is_lost() -> None:
     play(main)
 
 
+def test_a_stream_of_more_than_a_link_may_hold_has_every_part() -> None:
+    async def main(one: Mesh, two: Mesh) -> None:
+        async def parts(count: Value) -> AsyncIterator[Value]:
+            assert isinstance(count, int)
+            for number in range(count):
+                yield number.to_bytes(4, "big") + bytes(1_000_000)
+
+        await two.register("parts", parts)
+        await two.register("known", lambda _: None)
+        await answered(one, "known")
+        heard = [part async for part in one.stream("parts", 60, timeout_s=30)]
+        assert heard == [number.to_bytes(4, "big") + bytes(1_000_000) for number in range(60)]
+
+    play(main)
+
+
 def test_acknowledged_means_that_the_program_came_back() -> None:
     async def main(one: Mesh, two: Mesh) -> None:
         events = two.subscribe("t")

@@ -331,7 +331,10 @@ def test_a_command_is_run_inside(root: Path) -> None:
 def test_a_command_that_is_run_inside_has_the_bounds_of_the_jail(root: Path) -> None:
     runtime = namespaceyard.runtime_at(root)
     limits = Limits(open_files=40)
-    runtime.ensure(namespaceyard.jail("n1", WAIT, Isolation(limits=limits)))
+    code = f"print('ready', flush=True); {WAIT}"
+    runtime.ensure(namespaceyard.jail("n1", code, Isolation(limits=limits)))
+    # Until then it may have only begun to start.
+    namespaceyard.said(root, "n1")
     assert runtime.exec("n1", ("sh", "-c", "ulimit -n")).split() == ["40"]
     assert runtime.exec("n1", ("sh", "-c", "ulimit -v")).split() == ["unlimited"]
 

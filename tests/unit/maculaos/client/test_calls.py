@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maculaos.client import CallFailed, NodeUnreachable
-from maculaos.client.calls import _WINDOW
+from maculaos.client.calls import _FIRST_WINDOW, _WINDOW, _WINDOW_BYTES
 from maculaos.errors import UsageError
 from maculaos.wire.messages import RpcCall, RpcCancel, RpcCredit, RpcError, RpcResult
 from maculaos.wire.registry import Answering, Choice, RpcErrorCode
@@ -110,7 +110,7 @@ def test_a_stream_gives_its_parts_and_its_last_one_if_it_is_something() -> None:
             reading = asyncio.ensure_future(read(parts))
             await turn()
             (call,) = node.heard(RpcCall)
-            assert (call.answering, call.credit) == (Answering.STREAM, _WINDOW)
+            assert (call.answering, call.credit) == (Answering.STREAM, _FIRST_WINDOW)
             node.tell(RpcResult(call.call, encode_value(1), True))
             node.tell(RpcResult(call.call, NOTHING, True))
             node.tell(RpcResult(call.call, last))
@@ -128,9 +128,14 @@ def test_a_stream_grants_more_as_its_parts_are_taken_and_cancels_what_is_left() 
         first = asyncio.ensure_future(anext(parts))
         await turn()
         (call,) = node.heard(RpcCall)
-        for number in range(_WINDOW):
+        for number in range(_FIRST_WINDOW):
             node.tell(RpcResult(call.call, encode_value(number), True))
         assert await first == 0
+        # The first part tells that they are small.
+        (grant,) = node.heard(RpcCredit)
+        assert (grant.call, grant.credit) == (call.call, _WINDOW - _FIRST_WINDOW + 1)
+        for number in range(_FIRST_WINDOW, _WINDOW + 1):
+            node.tell(RpcResult(call.call, encode_value(number), True))
         for number in range(1, _WINDOW // 2 + 1):
             assert await anext(parts) == number
         (grant,) = node.heard(RpcCredit)
@@ -138,6 +143,31 @@ def test_a_stream_grants_more_as_its_parts_are_taken_and_cancels_what_is_left() 
         await parts.aclose()  # type: ignore[attr-defined]  # it is a generator
         (cancel,) = node.heard(RpcCancel)
         assert cancel.call == call.call
+
+    on_stage(play)
+
+
+def test_no_more_parts_are_wanted_than_fit_the_share_of_the_stream() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        node.leaves_open = (RpcCall,)
+        one, other = mesh.stream("large"), mesh.stream("large")
+        waiting = [asyncio.ensure_future(anext(one)), asyncio.ensure_future(anext(other))]
+        await turn()
+        calls = [call.call for call in node.heard(RpcCall)]
+        part = encode_value(bytes(_WINDOW_BYTES // 8))
+        for number in calls:
+            node.tell(RpcResult(number, part, True))
+        await asyncio.gather(*waiting)
+        # Half of the bytes each: three parts, one of which was wanted already.
+        assert [(each.call, each.credit) for each in node.heard(RpcCredit)] == [
+            (number, 2) for number in calls
+        ]
+        await other.aclose()  # type: ignore[attr-defined]  # it is a generator
+        node.tell(RpcResult(calls[0], part, True))
+        await anext(one)
+        (grant,) = node.heard(RpcCredit)
+        assert (grant.call, grant.credit) == (calls[0], 5)
+        await one.aclose()  # type: ignore[attr-defined]  # as above
 
     on_stage(play)
 

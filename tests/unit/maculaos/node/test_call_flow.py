@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bare_node import HI, ask, counter, linked_node, sent, told
+from maculaos.node.calls import MAX_TRIES
 from maculaos.wire.messages import (
     Message,
     RpcCall,
@@ -92,6 +93,20 @@ def test_call_that_was_not_run_is_put_to_every_provider_once(code: RpcErrorCode)
         effects = node.receive(link, RpcError(message.call, code, "not here"), 0.1)
     assert sorted(tried) == [1, 2, 3]
     assert told(effects) == [(1, RpcError(7, code, "not here"))]
+
+
+def test_call_is_put_to_so_many_providers_and_no_more() -> None:
+    node, tried = linked_node("b"), 0
+    for client in range(2, 2 * MAX_TRIES):
+        node.client_up(client, 0.0)
+        node.receive_from_client(client, RpcRegister(("add",)), 0.0)
+    ((client, message),) = told(node.receive_from_client(1, asked(), 0.0))
+    while isinstance(message, RpcCall):
+        tried += 1
+        busy = RpcError(message.call, RpcErrorCode.OVERLOADED, "busy")
+        ((client, message),) = told(node.receive_from_client(client, busy, 0.1))
+    assert tried == MAX_TRIES
+    assert (client, message) == (1, RpcError(7, RpcErrorCode.OVERLOADED, "busy"))
 
 
 @pytest.mark.parametrize("code", MAY_HAVE_RUN)

@@ -6,8 +6,17 @@ import pytest
 
 from bare_node import HI, call, counter, identity, linked_node, sent, told
 from maculaos.effects import Send, SendToClient
-from maculaos.wire.messages import Error, RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
+from maculaos.wire.messages import (
+    Error,
+    RpcCall,
+    RpcError,
+    RpcRegister,
+    RpcResult,
+    RpcUnregister,
+    encode_message,
+)
 from maculaos.wire.registry import RpcErrorCode, StreamClass
+from maculaos.wire.values import encode_value
 
 
 def test_a_call_goes_to_a_local_provider_first() -> None:
@@ -96,6 +105,54 @@ def test_methods_of_the_node_cannot_be_offered_nor_reached_from_elsewhere() -> N
     ((_, answer),) = sent(node.receive(1, call(method="macula.members"), 0.0), RpcError)
     assert isinstance(answer, RpcError)
     assert answer.code == RpcErrorCode.INVALID_REQUEST
+
+
+def test_a_registration_with_a_number_is_answered_and_taken_as_a_whole_or_not_at_all() -> None:
+    node = linked_node("b", subscriptions=2)
+    effects = node.receive_from_client(1, RpcRegister(("add",), request=3), 0.0)
+    assert told(effects) == [(1, RpcResult(3, encode_value(None)))]
+    assert sent(effects, RpcRegister) == [(1, RpcRegister(("add",)))]
+    for number, methods in ((4, ("sub", "mul")), (5, ("sub", "no method")), (6, ("macula.ping",))):
+        effects = node.receive_from_client(1, RpcRegister(methods, request=number), 0.0)
+        ((_, refused),) = told(effects)
+        assert isinstance(refused, RpcError)
+        assert (refused.call, refused.code) == (number, RpcErrorCode.INVALID_REQUEST)
+        assert not sent(effects, RpcRegister)
+    ((_, said),) = told(node.receive_from_client(1, RpcRegister(("sub", "mul")), 0.0))
+    assert isinstance(said, Error)
+    assert told(node.receive_from_client(1, call(), 0.0))
+
+
+def test_of_a_neighbour_with_larger_limits_as_many_methods_are_heard_as_there_is_room_for() -> None:
+    node = linked_node("b", "c", "d", subscriptions=10)
+    for link, name in enumerate("bcd", start=1):
+        message = RpcRegister(tuple(f"{name}.{each}" for each in range(8 + link)))
+        assert node.receive(link, message, 0.0) == []
+    # One may have 10 of the 20 there are: 9 of b, 10 of 10 of c, and 1 of d.
+    assert counter(node, "messages_ignored") == 1
+    heard = [
+        method
+        for number, method in enumerate(f"{name}.{each}" for name in "bcd" for each in range(12))
+        if sent(node.receive_from_client(1, call(number, method), 0.0), RpcCall)
+    ]
+    assert heard == [f"b.{n}" for n in range(9)] + [f"c.{n}" for n in range(10)] + ["d.0"]
+    node.link_down(1, "gone", 0.0)
+    assert node.receive(3, RpcRegister(("late",)), 0.0) == []
+    assert sent(node.receive_from_client(1, call(100, "late"), 0.0), RpcCall)
+
+
+def test_methods_that_come_and_go_are_told_in_frames_of_less_than_a_megabyte() -> None:
+    node = linked_node("b")
+    names = tuple(f"n{number:06}.{'x' * 247}" for number in range(9000))
+    for effects, kind in (
+        (node.receive_from_client(1, RpcRegister(names), 0.0), RpcRegister),
+        (node.receive_from_client(1, RpcUnregister(names), 0.0), RpcUnregister),
+        (node.receive_from_client(1, RpcRegister(names), 0.0), RpcRegister),
+        (node.client_down(1, 0.0), RpcUnregister),
+    ):
+        messages = [each for _, each in sent(effects, kind)]
+        assert all(len(encode_message(each)) < 2**20 for each in messages)
+        assert tuple(name for each in messages for name in getattr(each, "methods", ())) == names
 
 
 def test_unregistered_methods_are_no_longer_announced_or_called() -> None:

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bare_node import HI, identity, told
-from letter_parts import WALL, letters_of, only_routed
+from bare_node import HI, told
+from far_parts import brought, held_by, provider_of, written
+from letter_parts import letters_of, only_routed
 from maculaos.effects import Send
+from maculaos.kademlia.methods import method_key
+from maculaos.kademlia.requests import ValueFound
 from maculaos.node.relay import Arrived
-from maculaos.settings import LimitSettings
-from maculaos.wire.frames import FrameReader
-from maculaos.wire.messages import Message, RpcCall, RpcCredit, RpcError, RpcResult, decode_message
-from maculaos.wire.registry import RpcErrorCode
-from node_parts import cores_of, names, node_id, settings_of
-from simulation.hosts import LetterSealOf
+from maculaos.wire.messages import Message, RpcCall, RpcCredit, RpcError, RpcResult
+from maculaos.wire.registry import Answering, RpcErrorCode
+from node_parts import found_by, names, node_id
 
 if TYPE_CHECKING:
     from maculaos.effects import Effect
     from maculaos.node.cores import Cores
-    from maculaos.node.letters import Letters
     from maculaos.wire.table import Routed
-
-
-def provider_of(pending_calls: int = 100) -> Cores:
-    """Node ``me`` with client 2 that answers add; linked with m0 and m1, it knows ten members."""
-    settings = replace(settings_of(), limits=LimitSettings(pending_calls=pending_calls))
-    cores = cores_of(("m0", "m1"), names(10)[2:], settings)
-    cores.paths.letters.seal = LetterSealOf(identity("me"))
-    cores.calls.set_wall_clock(WALL, 0.0)
-    cores.calls.offers.register(2, ("add",), 0)
-    return cores
 
 
 def called(number: int = 1, deadline_ms: int = 1000, caller: bytes = b"") -> RpcCall:
     """A call of add."""
     return RpcCall(number, "add", deadline_ms, caller, HI)
-
-
-def written(writer: Letters, message: RpcCall, now: float) -> Routed:
-    """A letter to ``me``."""
-    return only_routed(writer.send(node_id("me"), message, now, now + 60.0))
-
-
-def brought(
-    cores: Cores, routed: Routed, message: RpcCall, now: float, link: int = 1
-) -> list[Effect]:
-    """It comes to ``me`` over that link."""
-    over = cores.links.get(link)
-    assert over is not None
-    source = next(node_id(name) for name in names(10) if node_id(name) == routed.source)
-    return cores.calls.read(Arrived(source, message, over, routed), now)
-
-
-def held_by(routed: Routed) -> Message:
-    """What is in an envelope."""
-    (frame,) = FrameReader().feed(routed.frame)
-    return decode_message(frame)
 
 
 def test_caller_is_who_sealed_the_letter_whatever_the_call_says() -> None:
@@ -104,6 +71,79 @@ def test_call_that_the_former_life_may_have_run_is_refused() -> None:
     assert (error.call, error.code) == (1, RpcErrorCode.PROVIDER_LOST)
 
 
+def test_cast_that_the_former_life_may_have_run_is_not_answered() -> None:
+    cores, writer = provider_of(), letters_of("m9", "m0")
+    call = RpcCall(1, "add", 60_000, b"", HI, answering=Answering.NONE)
+    written(writer, call, 0.1)
+    late = only_routed(writer.advance(1.0))
+    assert brought(cores, late, call, 1.1) == []
+
+
+def sought(number: int, method: str = "unknown", answering: int = Answering.ONE) -> RpcCall:
+    """A call of what nobody is known to answer."""
+    return RpcCall(number, method, 60_000, b"", HI, 0, answering)
+
+
+def test_number_of_a_call_whose_provider_is_looked_for_is_not_used_again() -> None:
+    cores = provider_of()
+    assert cores.calls.call(2, sought(7), 10.0) == []
+    assert cores.calls.call(3, sought(7), 10.0) == []
+    ((client, refused),) = told(cores.calls.call(2, sought(7, "other"), 10.0))
+    assert client == 2
+    assert isinstance(refused, RpcError)
+    assert (refused.call, refused.code) == (7, RpcErrorCode.INVALID_REQUEST)
+
+
+def test_cast_whose_provider_is_looked_for_uses_no_number() -> None:
+    cores = provider_of()
+    assert cores.calls.call(2, sought(7, answering=Answering.NONE), 10.0) == []
+    assert cores.calls.call(2, sought(7), 10.0) == []
+
+
+def test_calls_whose_provider_is_looked_for_are_among_those_that_wait() -> None:
+    cores = provider_of()
+    cores.calls.call(2, sought(7), 10.0)
+    asks_over_link(cores, number=8)
+    assert cores.calls.waiting == 2
+
+
+def test_call_that_could_not_be_looked_for_is_overloaded_and_not_without_provider() -> None:
+    cores = provider_of(pending_calls=10_000)
+    for number in range(300):
+        cores.calls.call(2, sought(number, f"unknown.{number}"), 10.0)
+    cores.directory.carry(10.0)
+    refused = [
+        message
+        for result in cores.directory.take_results()
+        if isinstance(result, ValueFound)
+        for _, message in told(cores.calls.found(result, 10.0))
+    ]
+    codes = [message.code for message in refused if isinstance(message, RpcError)]
+    assert codes == [RpcErrorCode.OVERLOADED] * cores.directory.kademlia.counters.lookups_refused
+    assert codes
+
+
+def test_stream_of_which_a_part_overtook_others_is_put_to_nobody_else() -> None:
+    cores, writer = provider_of(), letters_of("m5", "m1")
+    stream = RpcCall(7, "sub", 9000, b"", HI, answering=Answering.STREAM, credit=64)
+    assert cores.calls.call(2, stream, 10.0) == []
+    (search,) = cores.calls._seeking._methods
+    found = found_by(search, method_key("sub"), "m5")
+    handed = held_by(only_routed(cores.calls.found(found, 10.0)))
+    assert isinstance(handed, RpcCall)
+    cores.calls.offers.register(3, ("sub",), 0)
+    overtaking = RpcResult(handed.call, HI, more=True, index=2)
+    busy = RpcError(handed.call, RpcErrorCode.OVERLOADED, "busy", index=3)
+    for message in (overtaking, busy):
+        letter = only_routed(writer.send(node_id("me"), message, 10.1, 70.0))
+        assert brought(cores, letter, message, 10.1, link=2) == []
+    first = RpcResult(handed.call, HI, more=True, index=1)
+    letter = only_routed(writer.send(node_id("me"), first, 10.1, 70.0))
+    heard = [message for _, message in told(brought(cores, letter, first, 10.1, link=2))]
+    part = RpcResult(7, HI, more=True)
+    assert heard == [part, part, RpcError(7, RpcErrorCode.OVERLOADED, "busy")]
+
+
 def test_neighbour_brings_calls_for_half_of_what_may_wait_and_others_bring_more() -> None:
     cores = provider_of(pending_calls=6)
     writers = [letters_of(name, "m0", seed=number) for number, name in enumerate(names(10)[2:])]
@@ -136,10 +176,10 @@ def test_refusal_of_an_absurd_deadline_is_not_kept_for_ages() -> None:
     assert len(cores.paths.letters) == 0
 
 
-def asks_over_link(cores: Cores) -> RpcCall:
+def asks_over_link(cores: Cores, number: int = 7) -> RpcCall:
     """Client 2 calls sub, which m0 answers over link 1; the call as it is sent."""
     cores.calls.offers.peers.add(1, ("sub",))
-    effects = cores.calls.call(2, RpcCall(7, "sub", 9000, b"", HI), 10.0)
+    effects = cores.calls.call(2, RpcCall(number, "sub", 9000, b"", HI), 10.0)
     (effect,) = effects
     assert isinstance(effect, Send)
     assert isinstance(effect.message, RpcCall)
@@ -215,6 +255,17 @@ def test_who_is_asked_after_a_call_that_it_has_says_nothing(knows_already: bool)
     if knows_already:
         cut(cores, 10.5, is_lost=False)
     assert hear(cores, letter_from("m0", RpcCredit(5, 0), 11.0), 11.0) == []
-    if knows_already:
-        effects = cores.calls.answer(2 << 1 | 1, RpcResult(handed.call, HI), 12.0)
-        assert held_by(only_routed(effects)) == RpcResult(5, HI)
+    # Who asks has no such link any more: an answer over it would be lost.
+    effects = cores.calls.answer(2 << 1 | 1, RpcResult(handed.call, HI), 12.0)
+    assert held_by(only_routed(effects)) == RpcResult(5, HI)
+
+
+def test_calls_both_ways_leave_a_link_whose_end_was_not_heard() -> None:
+    cores = provider_of()
+    link = cores.links.get(1)
+    assert link is not None
+    cores.calls.receive(link, called(5, 60_000), 10.0)
+    own = asks_over_link(cores)
+    hear(cores, letter_from("m0", RpcCredit(5, 0), 11.0), 11.0)
+    _, asked = cores.calls.advance(12.0)
+    assert held_by(only_routed([asked])) == RpcCredit(own.call, 0)

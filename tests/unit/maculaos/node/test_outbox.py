@@ -7,7 +7,15 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maculaos.node.outbox import FIRST_AGAIN_S, LONGEST_AGAIN_S, MAX_APART, MAX_BYTES, Outbox
+from maculaos.node.outbox import (
+    FIRST_AGAIN_S,
+    LONGEST_AGAIN_S,
+    MAX_APART,
+    MAX_BYTES,
+    MAX_WORD_BYTES,
+    WORDS,
+    Outbox,
+)
 from node_parts import names, node_id
 
 ONE, TWO = node_id("m1"), node_id("m2")
@@ -71,6 +79,19 @@ def test_letters_that_wait_are_bounded_in_bytes_and_in_how_far_they_lie_apart() 
     assert outbox.write(TWO, bytes(MAX_BYTES), 0.0, 9.0) is None
     outbox.taken(ONE, (first.number,))
     assert outbox.write(ONE, b"", 0.0, 9.0) is not None
+
+
+def test_words_have_room_where_letters_have_none_and_are_bounded_themselves() -> None:
+    outbox = Outbox(first=0)
+    for _ in range(MAX_APART):
+        outbox.write(ONE, b"", 0.0, 9.0)
+    assert outbox.write(ONE, b"", 0.0, 9.0) is None
+    assert outbox.write(ONE, bytes(MAX_WORD_BYTES + 1), 0.0, 9.0, is_word=True) is None
+    written = [outbox.write(ONE, b"", 0.0, 9.0, is_word=True) for _ in range(WORDS + 1)]
+    assert [letter is not None for letter in written] == [True] * WORDS + [False]
+    assert outbox.write(TWO, bytes(MAX_BYTES), 0.0, 9.0) is not None
+    assert outbox.write(TWO, b"x", 0.0, 9.0) is None
+    assert outbox.write(TWO, b"x", 0.0, 9.0, is_word=True) is not None
 
 
 def test_letters_that_were_taken_do_not_pile_up_until_they_were_due() -> None:

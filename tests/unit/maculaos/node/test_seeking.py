@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,9 +13,10 @@ from maculaos.kademlia.methods import method_key
 from maculaos.kademlia.requests import ValueFound
 from maculaos.node.seeking import KEEP_S, Call, Seeking
 from maculaos.rpc.parties import Party, of_client
-from maculaos.rpc.pending import PendingCall
+from maculaos.rpc.pending import KEPT_BYTES, PendingCall
 from maculaos.swim.rumour import Health
 from maculaos.wire.messages import RpcCall
+from maculaos.wire.registry import Answering, RpcErrorCode
 from node_parts import cores_of, found_by, members_of, names, node_id, record_by, rumour
 
 ONE, TWO = of_client(1), of_client(2)
@@ -28,11 +30,18 @@ def waits(
     deadline: float = 1.0,
     origin: Party = ONE,
     now: float = 0.0,
+    size: int = 1,
+    answering: int = Answering.ONE,
 ) -> bool:
     """A call begins to wait, if it may."""
-    message = RpcCall(number, method, 1000, b"", HI)
-    call: Call = PendingCall(origin, number, deadline, message, 1, b"")
+    message = RpcCall(number, method, 1000, b"", HI, answering=answering)
+    call: Call = PendingCall(origin, number, deadline, message, size, b"")
     return seeking.wait(call, method, now)
+
+
+def kept(seeking: Seeking) -> int:
+    """How many providers are kept, counted once for each of their methods."""
+    return len(seeking._providers)
 
 
 def seeking_of(limit: int = 100) -> Seeking:
@@ -62,9 +71,79 @@ def test_calls_of_one_method_share_a_search_and_all_go_on_in_order() -> None:
 @given(st.integers(1, 20), st.integers(0, 40))
 def test_no_more_calls_wait_than_may(limit: int, calls: int) -> None:
     seeking = seeking_of(limit)
-    taken = [waits(seeking, number, f"m{number % 7}") for number in range(calls)]
+    taken = [
+        waits(seeking, number, f"m{number % 7}", origin=of_client(number))
+        for number in range(calls)
+    ]
     assert taken == [number < limit for number in range(calls)]
     assert len(seeking) == min(limit, calls)
+
+
+def test_half_of_what_may_wait_is_left_to_others() -> None:
+    seeking = seeking_of(limit=10)
+    assert [waits(seeking, number) for number in range(6)] == [True] * 5 + [False]
+    assert waits(seeking, origin=TWO)
+    seeking.cancel(ONE, 0)
+    assert waits(seeking, 6)
+
+
+def test_requests_that_wait_are_bounded_in_bytes_all_together() -> None:
+    seeking, size = seeking_of(), KEPT_BYTES // 4
+    for number in range(4):
+        assert waits(seeking, number, f"m{number}", size=size)
+    assert not waits(seeking, 4, origin=TWO)
+
+
+@pytest.mark.parametrize("end", ["found", "cancelled", "late", "gone"])
+def test_request_that_waits_no_more_makes_room(end: str) -> None:
+    seeking = seeking_of(limit=1)
+    for _ in range(3):
+        assert waits(seeking, size=KEPT_BYTES)
+        assert not waits(seeking, 8, origin=TWO)
+        if end == "found":
+            (search,) = seeking._methods
+            assert found(seeking, search, "add") == 1
+        elif end == "cancelled":
+            assert seeking.cancel(ONE, 7)
+        elif end == "late":
+            assert len(seeking.advance(1.0)) == 1
+        else:
+            seeking.drop(ONE)
+        assert len(seeking) == 0
+
+
+def test_number_is_in_use_while_its_call_waits_and_that_of_a_cast_is_not() -> None:
+    seeking = seeking_of()
+    waits(seeking, 1)
+    waits(seeking, 2, answering=Answering.NONE)
+    assert seeking.is_waiting(ONE, 1)
+    assert not seeking.is_waiting(TWO, 1)
+    assert not seeking.is_waiting(ONE, 2)
+    found(seeking, 1, "add")
+    assert not seeking.is_waiting(ONE, 1)
+
+
+@pytest.mark.parametrize("known", [None, (RpcErrorCode.NO_PROVIDER, "no")])
+def test_search_that_had_no_room_does_not_say_that_nobody_answers(
+    known: tuple[int, str] | None,
+) -> None:
+    seeking = seeking_of()
+    call: Call = PendingCall(ONE, 7, 1.0, None, 1, b"", refusal=known)
+    seeking.wait(call, "add", 0.0)
+    refused = ValueFound(1, method_key("add"), (), hops=0, asked=0, is_complete=False)
+    assert seeking.found(refused, members_of(), 0.0) == [call]
+    assert call.refusal is not None
+    assert call.refusal[0] == RpcErrorCode.OVERLOADED
+
+
+@pytest.mark.parametrize(("asked", "is_complete"), [(0, True), (3, True), (3, False)])
+def test_search_that_found_nobody_says_nothing_else(asked: int, is_complete: bool) -> None:
+    seeking = seeking_of()
+    call: Call = PendingCall(ONE, 7, 1.0, None, 1, b"")
+    seeking.wait(call, "add", 0.0)
+    nobody = ValueFound(1, method_key("add"), (), 1, asked, is_complete)
+    assert seeking.found(nobody, members_of(), 0.0) == [call]
+    assert call.refusal is None
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abc")), max_size=20))
@@ -124,7 +203,7 @@ def test_provider_that_denies_it_is_not_called_again() -> None:
     assert seeking.choose("add") == path
     seeking.deny(path, "add")
     assert seeking.choose("add") is None
-    assert seeking.kept == 0
+    assert kept(seeking) == 0
 
 
 def test_what_was_denied_is_not_kept_again_but_what_is_said_anew_is() -> None:
@@ -155,9 +234,9 @@ def test_member_that_is_gone_is_called_for_nothing() -> None:
     for number, method in enumerate(("add", "sub"), start=1):
         waits(seeking, method=method)
         found(seeking, number, method, "m1")
-    assert seeking.kept == 2
+    assert kept(seeking) == 2
     seeking.forget(cores.paths.number_of(node_id("m1")))
-    assert (seeking.kept, seeking.choose("add"), seeking.choose("sub")) == (0, None, None)
+    assert (kept(seeking), seeking.choose("add"), seeking.choose("sub")) == (0, None, None)
     assert seeking.next_deadline() == 1.0
 
 
@@ -208,17 +287,17 @@ def test_what_is_kept_of_providers_is_bounded_and_the_newest_is_kept(
     for number, (method, provider) in enumerate(rounds, start=1):
         waits(seeking, number, method, deadline=1e6, now=float(number))
         found(seeking, number, method, provider, now=float(number))
-        assert seeking.kept <= 5
+        assert kept(seeking) <= 5
         assert seeking.choose(method) is not None
     seeking.advance(len(rounds) + KEEP_S)
-    assert seeking.kept == 0
+    assert kept(seeking) == 0
 
 
 def test_search_that_finds_crowds_keeps_no_more_than_may_be() -> None:
     seeking = seeking_of(limit=3)
     waits(seeking)
     assert found(seeking, 1, "add", *names(20)) == 1
-    assert seeking.kept == 3
+    assert kept(seeking) == 3
 
 
 def test_search_of_somebody_else_is_none_of_its_business() -> None:
