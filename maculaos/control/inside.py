@@ -44,6 +44,8 @@ class Inside:
         self.number = number
         #: The node cannot pass on what this program says just now.
         self.is_full = False
+        # So many hold the program back.
+        self._holds = 0
         self._program = program
         self._leave = leave
         self._soon = soon
@@ -80,11 +82,15 @@ class Inside:
         self._leave("the program left")
 
     def pause(self) -> None:
-        """Ask the program to say no more for now."""
+        """Ask the program to say no more for now; see ``Held``."""
+        self._holds += 1
         self.is_full = True
 
     def resume(self) -> None:
-        """Let the program go on."""
+        """Let the program go on, if nobody else holds it back."""
+        self._holds -= 1
+        if self._holds:
+            return
         self.is_full = False
         if not self._is_over:
             self._program.room()

@@ -32,14 +32,14 @@ class Queue(Protocol):
 
 
 class Held(Protocol):
-    """A client that can be held back."""
+    """A client that can be held back, by several at once."""
 
     def pause(self) -> None:
-        """Take nothing from it for now."""
+        """Take nothing from it for now; who says so says ``resume`` once."""
         ...
 
     def resume(self) -> None:
-        """Take from it again."""
+        """Take from it again, unless somebody else holds it back."""
         ...
 
 

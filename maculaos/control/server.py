@@ -228,6 +228,8 @@ class _Client(asyncio.Protocol):
         self._leaving: list[bytes] = []
         self._leaving_bytes = 0
         self._is_full = False
+        # So many hold this client back.
+        self._holds = 0
         bound = owner.limits.client_queue_bytes
         self._full_bytes, self._room_bytes = bound // _FULL_PART, bound // _ROOM_PART
         self._reason = "the client ended the connection"
@@ -257,6 +259,9 @@ class _Client(asyncio.Protocol):
             self.end(Error(error.code, error.detail, WIRE_VERSION), str(error))
         if not self._transport.is_closing():
             self._hold(self._reader.pending_bytes)
+
+    def eof_received(self) -> None:
+        self._let_go()
 
     def resume_writing(self) -> None:
         self._tell_room()
@@ -299,13 +304,15 @@ class _Client(asyncio.Protocol):
         return False
 
     def pause(self) -> None:
-        """Read no more from this client for now."""
+        """Read no more from this client for now; see ``Held``."""
+        self._holds += 1
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read from this client again."""
-        if not self._transport.is_closing():
+        """Read from this client again, if nobody else holds it back."""
+        self._holds -= 1
+        if not self._holds and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def end(self, last_words: Error | Close, reason: str) -> None:
@@ -314,8 +321,12 @@ class _Client(asyncio.Protocol):
             return
         self._reason = reason
         self._reader = FrameReader(0)
-        self._hold(0)
         self._write(encode_message(last_words))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close; what is left for the client and not read in time is thrown away."""
+        self._hold(0)
         self._flush()
         self._transport.close()
         if self._timer is not None:
@@ -359,8 +370,7 @@ class _Client(asyncio.Protocol):
         elif type(message) in _FROM_CLIENTS:
             self._owner.observer.client_message(self._number, message)
         elif isinstance(message, Close):
-            self._flush()
-            self._transport.close()
+            self._let_go()
         else:
             kind = type(message).__name__
             raise FrameError(ErrorCode.MALFORMED, f"{kind} belongs on links between nodes")

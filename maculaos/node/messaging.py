@@ -200,12 +200,14 @@ class Messaging:
 
     def waits_for_clients(self, topic: str) -> bool:
         """Whether events of ``topic`` go to clients of this node only, whose sockets are full."""
-        if not self.deliveries.has_only_held(topic):
+        try:
+            # First: nothing is remembered of a topic that is none.
+            plan = self.plans.plan(topic)
+        except InvalidTopic:
+            return False  # it was refused
+        if plan.nodes or not self.deliveries.has_only_held(topic):
             return False
-        plan = self.plans.plan(topic)
-        return not plan.nodes and all(
-            node == self._me for _, nodes in plan.groups for node in nodes
-        )
+        return all(node == self._me for _, nodes in plan.groups for node in nodes)
 
     def _eased(self, effects: list[Effect], now: float) -> list[Effect]:
         """``effects``, and word to whose runs were refused and have room now."""

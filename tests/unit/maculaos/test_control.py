@@ -16,7 +16,7 @@ import pytest
 
 from lone_node import IDENTITY, lone_node
 from maculaos.control import AlreadyRunning
-from maculaos.control.server import HANDSHAKE_DEADLINE_S
+from maculaos.control.server import FLUSH_DEADLINE_S, HANDSHAKE_DEADLINE_S
 from maculaos.control.socket_file import MAX_PATH_BYTES, listen
 from maculaos.errors import UsageError
 from maculaos.settings import LimitSettings
@@ -36,9 +36,10 @@ from maculaos.wire.messages import (
 )
 from maculaos.wire.registry import ErrorCode
 from maculaos.wire.values import encode_value
+from waits import until
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 HELLO = Handshake(2, "", b"", "test", (), "test")
 
@@ -74,6 +75,14 @@ class Raw:
             await self.writer.wait_closed()
         except OSError:
             return
+
+
+def _says_close(raw: Raw) -> None:
+    raw.say(Close(ErrorCode.NO_ERROR))
+
+
+def _ends_its_stream(raw: Raw) -> None:
+    raw.writer.write_eof()
 
 
 def run(main: Coroutine[None, None, None]) -> None:
@@ -193,6 +202,63 @@ def test_a_client_that_does_not_read_loses_events_then_its_connection() -> None:
             assert "wait for this client" in node.went[0]
             await quick.close()
             await slow.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("goes", [_says_close, _ends_its_stream])
+def test_a_client_that_goes_and_does_not_read_is_let_go(
+    goes: Callable[[Raw], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maculaos.control.server.FLUSH_DEADLINE_S", 0.05)
+    assert FLUSH_DEADLINE_S >= 1
+
+    async def main() -> None:
+        async with lone_node(LimitSettings(client_queue_bytes=262_144)) as node:
+            slow = await Raw.connect(node.path, HELLO, Watch(1, 1, "t", 1000))
+            assert isinstance(await slow.hear(), HandshakeAck)
+            assert isinstance(await slow.hear(), RpcResult)
+            slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            quick = await Raw.connect(node.path, HELLO)
+            assert isinstance(await quick.hear(), HandshakeAck)
+            payload = encode_value(b"x" * 60_000)
+            while not node.events_overflowed:
+                quick.say(Post(1, "t", (payload,)))
+                assert isinstance(await quick.hear(), RpcResult)
+            goes(slow)
+            try:
+                await until(lambda: bool(node.went))
+            finally:
+                await slow.close()
+            assert node.went == ["the client ended the connection"]
+            await quick.close()
+
+    run(main())
+
+
+def test_a_client_that_several_hold_back_is_read_again_when_the_last_lets_go() -> None:
+    async def main() -> None:
+        async with lone_node() as node:
+            held = await Raw.connect(node.path, HELLO)
+            assert isinstance(await held.hear(), HandshakeAck)
+            other = await Raw.connect(node.path, HELLO)
+            assert isinstance(await other.hear(), HandshakeAck)
+            client = node.control.find(1)
+            assert client is not None
+            client.pause()
+            client.pause()
+            client.resume()
+            ping = RpcCall(7, "macula.ping", 1000, b"", encode_value(None))
+            held.say(ping)
+            answer = asyncio.create_task(held.hear())
+            for _ in range(10):
+                other.say(ping)
+                assert isinstance(await other.hear(), RpcResult)
+            assert not answer.done()
+            client.resume()
+            assert isinstance(await answer, RpcResult)
+            await other.close()
+            await held.close()
 
     run(main())
 

@@ -6,15 +6,25 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from lone_node import LoneNode, lone_node
+from maculaos.control.pace import Pace
 from maculaos.wire.events import Delivery, Post, Watch
 from maculaos.wire.messages import Message, RpcResult
 from maculaos.wire.registry import ErrorCode
 from maculaos.wire.values import encode_value
+from waits import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import pytest
+
 HI = encode_value("hi")
+
+
+class Queue:
+    """What is crowded, and moves."""
+
+    queued_bytes = 400
 
 
 class Recorder:
@@ -98,5 +108,30 @@ def test_a_program_that_is_held_back_is_told_when_there_is_room() -> None:
         assert (inside.is_full, program.rooms) == (True, 0)
         inside.resume()
         assert (inside.is_full, program.rooms) == (False, 1)
+
+    play(main)
+
+
+def test_a_program_held_back_for_a_link_and_a_reader_goes_on_when_both_have_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("maculaos.control.pace._STALLED_S", 60)
+
+    async def main(node: LoneNode) -> None:
+        program = Recorder()
+        inside = node.control.enter_inside(program, "test")
+        link, reader = Queue(), Queue()
+        for_links, for_readers = Pace(800, node.control.find), Pace(800, node.control.find)
+        for pace, queue in ((for_links, link), (for_readers, reader)):
+            pace.crowd(queue)
+            pace.spoke(inside.number)
+        for_links.forget(link)
+        await until(lambda: not for_links._held)
+        assert (inside.is_full, program.rooms) == (True, 0)
+        for_readers.forget(reader)
+        await until(lambda: not inside.is_full)
+        assert program.rooms == 1
+        for_links.close()
+        for_readers.close()
 
     play(main)

@@ -9,7 +9,9 @@ import msgspec
 
 from bare_node import HI, counter, sent
 from eventful_node import LOTS, deliveries, run_of, wanting, watching
+from maculaos.effects import SendToClient
 from maculaos.wire.events import Post, Receipt, Taken, Watch, Wish
+from maculaos.wire.messages import RpcError
 from maculaos.wire.values import encode_value
 
 if TYPE_CHECKING:
@@ -133,6 +135,14 @@ def test_publishers_are_to_wait_for_full_clients_only_where_nobody_else_listens(
     assert not node.waits_for_clients("news.far")
     node.client_room(1, 0.0)
     assert not node.waits_for_clients("news.x")
+
+
+def test_nobody_waits_with_what_is_no_topic_and_nothing_is_remembered_of_it() -> None:
+    node = full_node()
+    refused = node.receive_from_client(2, Post(9, "news.a b", (HI,)), 0.0)
+    assert [type(each.message) for each in refused if isinstance(each, SendToClient)] == [RpcError]
+    assert not node.waits_for_clients("news.a b")
+    assert node._cores.messaging.deliveries._audiences.get("news.a b") is None
 
 
 def test_a_full_client_that_goes_leaves_nothing_to_do() -> None:
