@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from maculaos.settings import ListenSettings
 
 # What a running node can change; everything else is fixed when it starts.
-_RELOADABLE = frozenset({"peers", "listen.address", "listen.port", "listen.advertise"})
+_RELOADABLE = frozenset(
+    {"peers", "listen.address", "listen.port", "listen.advertise", "credentials.revocations"}
+)
 
 
 def read_settings(path: Path) -> NodeSettings:

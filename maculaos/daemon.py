@@ -475,7 +475,7 @@ class Daemon:
             raise UsageError(what, f"restart the node to change {fixed[0]}")
         check_dialable(wanted.listen)
         held = self._credentials.current
-        renewed = self._credentials.reload(self._clock.now())
+        renewed = self._credentials.reload(self._clock.now(), wanted)
         self._settings = wanted
         if (renewed.certificate, renewed.revoked) != (held.certificate, held.revoked):
             self._adopt(renewed)

@@ -157,10 +157,10 @@ def judge_heartbeat(shown: Status | None, now: float, drift_interval_s: float) -
     return Finding(check, Verdict.OK, f"its last status is of {moment(shown.at)}")
 
 
-def judge_certificate(node: str, not_after: float, now: float) -> Finding:
-    """How long the certificate of ``node`` is good."""
+def judge_certificate(node: str, not_after: float, now: float, renewal: str) -> Finding:
+    """How long the certificate of ``node`` is good; ``renewal`` is the command for a new one."""
     check, until = f"credentials {node}", moment(not_after)
-    fix = f"issue a new one: macula realm issue {node}"
+    fix = f"where the realm's authority is: {renewal}"
     if not_after <= now:
         return Finding(check, Verdict.FAIL, f"its certificate ended at {until}", fix)
     if not_after - now < RENEW_BEFORE_S:

@@ -14,6 +14,7 @@ import queue
 import threading
 from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jails.runtime import JailError
@@ -37,6 +38,7 @@ from reconciler.doctor import (
 from reconciler.estate import Estate
 from reconciler.inventory import Guard
 from reconciler.machine import CREDENTIAL_FILES, macula_command
+from reconciler.render import issue_command
 from reconciler.sources.access import reach_of
 from reconciler.sources.unreachable import one_line
 from reconciler.surroundings import Surroundings
@@ -180,12 +182,14 @@ class Examination:
 
     def credentials(self, node: str) -> Callable[[], Finding]:
         """Whether the credentials of that node are there, private and good for a while."""
+        settings = self._settings
+        command = partial(issue_command, node, settings.credentials_dir, settings.realm_dir)
 
         def check() -> Finding:
-            name, folder = f"credentials {node}", self._settings.credentials_dir / node
+            name, folder = f"credentials {node}", settings.credentials_dir / node
             for file in CREDENTIAL_FILES:
                 if not (folder / file).is_file():
-                    fix = f"macula realm issue {node}"
+                    fix = command(is_renewal=(folder / "node.key").exists())
                     return Finding(name, Verdict.FAIL, f"there is no {folder / file}", fix)
             key = folder / "node.key"
             if key.stat().st_mode & 0o077:
@@ -194,7 +198,8 @@ class Examination:
             words = (*macula_command(), "cert", "show", "--json", str(folder / "node.crt"))
             said_of = json.loads(self._run(*words))
             ends_at = datetime.fromisoformat(said_of["not_after"]).timestamp()
-            return judge_certificate(node, ends_at, self._clock.now())
+            renewal = command(is_renewal=True)
+            return judge_certificate(node, ends_at, self._clock.now(), renewal)
 
         return check
 

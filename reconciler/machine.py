@@ -1,7 +1,8 @@
 """This machine, as rendering needs to know it: where things lie, which credentials are there.
 
-Fingerprints of credential files are taken so that a renewed certificate restarts its node. The
-files are read here and nowhere else in the reconciler; their contents go no further than a hash.
+Fingerprints of credential files are taken so that a node hears of a renewed certificate, and is
+restarted for another key. The files are read here and nowhere else in the reconciler; their
+contents go no further than a hash.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from maculaos.errors import UsageError
 from maculaos.host.files import make_private_directory
 from reconciler.placement import OwnNetwork, Placement, socket_path
 from reconciler.releases.opening import FOLDER as RELEASES
-from reconciler.render import MachinePaths
+from reconciler.render import REVOCATIONS, HeldCredentials, MachinePaths
 from reconciler.specs.targets import MachineFacts
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ CREDENTIAL_BYTES: Final = 64 * 1024
 
 
 def machine_paths(settings: ReconcilerSettings, nodes: Iterable[str], runtime: str) -> MachinePaths:
-    """Where things lie under that runtime, with the fingerprints of the credentials of ``nodes``.
+    """Where things lie under that runtime, with what there is of the credentials of ``nodes``.
 
     Raises ``UsageError`` if the settings ask for what the runtime cannot give.
     """
@@ -43,7 +44,7 @@ def machine_paths(settings: ReconcilerSettings, nodes: Iterable[str], runtime: s
         credentials_dir=settings.credentials_dir,
         run_dir=settings.run_dir,
         realm_dir=settings.realm_dir,
-        credentials=fingerprints(settings.credentials_dir, nodes),
+        credentials=held_credentials(settings.credentials_dir, nodes),
         placement=placement_of(settings, runtime),
         releases_dir=settings.state_dir / RELEASES,
     )
@@ -86,10 +87,10 @@ def remove_socket_folder(run_dir: Path, node: str) -> None:
         socket.parent.rmdir()
 
 
-def fingerprints(folder: Path, nodes: Iterable[str]) -> Mapping[str, str]:
-    """SHA-256 over the three files of each node; a node that lacks one is left out."""
-    found = {name: _fingerprint(folder / name) for name in nodes}
-    return {name: digest for name, digest in found.items() if digest}
+def held_credentials(folder: Path, nodes: Iterable[str]) -> Mapping[str, HeldCredentials]:
+    """By node, the SHA-256 of its files; a node that lacks one of the three is left out."""
+    found = {name: _held(folder / name) for name in nodes}
+    return {name: held for name, held in found.items() if held is not None}
 
 
 def macula_command() -> tuple[str, ...]:
@@ -117,13 +118,19 @@ def _unusable(setting: str, path: Path, why: str) -> UsageError:
     return UsageError(f"{setting} {path} cannot be used: {why}", hint)
 
 
-def _fingerprint(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in CREDENTIAL_FILES:
-        try:
-            with (folder / name).open("rb") as file:
-                content = file.read(CREDENTIAL_BYTES)
-        except OSError:
-            return ""
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+def _held(folder: Path) -> HeldCredentials | None:
+    try:
+        certificate, key, realm_ca = (_digest(folder / name) for name in CREDENTIAL_FILES)
+    except OSError:
+        return None
+    return HeldCredentials(
+        fixed=hashlib.sha256(key + realm_ca).hexdigest(),
+        certificate=certificate.hex(),
+        # A list that cannot be read is one, too: its node says so, and believes nobody without it.
+        has_revocations=os.path.lexists(folder / REVOCATIONS),
+    )
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(CREDENTIAL_BYTES)).digest()

@@ -3,7 +3,8 @@
 Pure: the shell says where things lie and which credentials are there (``MachinePaths``). A node
 without credentials is blocked, with the next move, and keeps nobody else from running. The
 settings of a node stand in one file that it reads again when told to; what it only reads at its
-start is in the jail's ``generation`` as well, so that new peers never restart a node.
+start is in the jail's ``generation`` as well, so that new peers never restart a node. That file
+names the node's certificate by its hash, too: it changes with it, and so the node hears of it.
 """
 
 from __future__ import annotations
@@ -41,9 +42,23 @@ if TYPE_CHECKING:
 # The first word of an app's command that means this machine's own macula program.
 MACULA: Final = "macula"
 NODE_FILE: Final = "node.yaml"
+# Beside a node's certificate, once there is one.
+REVOCATIONS: Final = "realm.crl"
 # In words of an app: the folder of its release.
 RELEASE_WORD: Final = "{release}"
 _START_OF_NUMBER: Final = tuple("+-.0123456789")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCredentials:
+    """What lies in the folder of a node's credentials; hashes, so that nothing else is kept."""
+
+    # Of its key and of the realm's CA: a node takes others only at its start.
+    fixed: str
+    # Of its certificate: a running node takes another one for the same key.
+    certificate: str = ""
+    # Whether a revocation list lies there. Its contents do not count: the node watches the file.
+    has_revocations: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +71,8 @@ class MachinePaths:
     run_dir: Path
     # Where the realm's own key lies, for hints; None if it is not on this machine.
     realm_dir: Path | None = None
-    # By node name, a fingerprint of its certificate, key and CA; a name is absent if any is.
-    credentials: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # By node name, which credentials it has; a node that lacks any is absent.
+    credentials: Mapping[str, HeldCredentials] = field(default_factory=lambda: MappingProxyType({}))
     placement: Placement = field(default_factory=Placement)
     # <app>/<release> for each release of an app.
     releases_dir: Path = Path("/nonexistent")
@@ -157,8 +172,11 @@ def dialled(node: NodeSpec, placement: Placement) -> str:
 def _node(
     fixed: dict[str, Any], peers: list[str], node: NodeSpec, machine: MachinePaths
 ) -> JailSpec:
-    content = _yaml({**fixed, "peers": peers}, f"nodes/{node.name}.yaml")
-    read_at_start = json.dumps([fixed, machine.credentials[node.name]], sort_keys=True)
+    held = machine.credentials[node.name]
+    settings = _with_revocations(fixed) if held.has_revocations else fixed
+    notes = (f"SHA-256 of node.crt: {held.certificate}",) if held.certificate else ()
+    content = _yaml({**settings, "peers": peers}, f"nodes/{node.name}.yaml", notes)
+    read_at_start = json.dumps([fixed, held.fixed], sort_keys=True)
     return JailSpec(
         name=node_jail(node.name),
         command=(*machine.macula, "start", "--config", f"{{data}}/{NODE_FILE}"),
@@ -207,6 +225,13 @@ def _fixed_settings(node: NodeSpec, machine: MachinePaths) -> dict[str, Any]:
         "discovery": {"remembered": {"file": "peers"}},
         **{part: numbers for part, numbers in settled.items() if numbers},
     }
+
+
+def _with_revocations(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the revocation list that lies beside the realm's CA."""
+    files = settings["credentials"]
+    path = str(Path(files["realm_ca"]).with_name(REVOCATIONS))
+    return {**settings, "credentials": {**files, "revocations": path}}
 
 
 def _peers(node: NodeSpec, reach: Mapping[str, str]) -> list[str]:
@@ -334,13 +359,22 @@ def _missing_port(jail: str, app: AppSpec, placement: Placement) -> str:
 
 def _missing_credentials(node: str, machine: MachinePaths) -> str:
     out = machine.credentials_dir / node
-    realm_dir = machine.realm_dir or "<the realm's folder>"
-    issue = f"macula realm issue {node} --realm-dir {realm_dir} --out {machine.credentials_dir}"
+    issue = issue_command(node, machine.credentials_dir, machine.realm_dir)
     return f"no credentials in {out}; run: {issue}"
 
 
-def _yaml(settings: Mapping[str, Any], origin: str) -> bytes:
-    head = f"# Written by the reconciler from {origin}: change that file, not this one.\n"
+def issue_command(
+    node: str, credentials_dir: Path, realm_dir: Path | None, *, is_renewal: bool = False
+) -> str:
+    """What an operator runs to give ``node`` its credentials, or a new certificate for its key."""
+    where = realm_dir or "<the realm's folder>"
+    command = f"macula realm issue {node} --realm-dir {where} --out {credentials_dir}"
+    return f"{command} --renew" if is_renewal else command
+
+
+def _yaml(settings: Mapping[str, Any], origin: str, notes: Sequence[str]) -> bytes:
+    said_first = (f"Written by the reconciler from {origin}: change that file, not this one.",)
+    head = "".join(f"# {line}\n" for line in (*said_first, *notes))
     said = yaml.dump(settings, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
     return (head + said).encode()
 

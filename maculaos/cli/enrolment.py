@@ -161,7 +161,13 @@ def _registrar(realm_dir: Path, days: int = NODE_DAYS) -> Registrar:
 
 def _key(files: IdentityFiles) -> Ed25519PrivateKey:
     """A key of this machine: made now, or left by an attempt that got no answer."""
-    if files.key.exists() and not files.certificate.exists():
+    if files.certificate.exists():
+        renew = f"macula cert renew {files.key.parent} --at HOST:PORT"
+        raise UsageError(
+            f"{files.certificate} exists already",
+            f"renew it with: {renew}; if it has expired, delete it and join again: the key stays",
+        )
+    if files.key.exists():
         return read_key(files.key)
     key = new_key(files, SystemEntropy())
     make_private_directory(files.key.parent)

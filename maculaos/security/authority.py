@@ -299,8 +299,10 @@ def new_key(files: IdentityFiles, entropy: Entropy) -> Ed25519PrivateKey:
     """A key for an identity that is not there yet; else raises ``UsageError``."""
     for path in (files.certificate, files.key):
         if path.exists():
+            home = files.key.parent
+            again = f"macula realm issue {home.name} --realm-dir DIR --out {home.parent} --renew"
             raise UsageError(
-                f"{path} exists already", "renew it with --renew, or choose another --out"
+                f"{path} exists already", f"renew it with: {again}; or choose another --out"
             )
     return Ed25519PrivateKey.from_private_bytes(entropy.draw(_KEY_SIZE))
 

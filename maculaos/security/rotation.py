@@ -30,24 +30,37 @@ class LiveCredentials:
         self._settings = settings
         self._stamp = _stamp(settings.credentials.revocations)
         self._overdue_told = -1
-        self.current = self._load(now)
+        self.current = _load(settings, now)
 
-    def reload(self, now: float) -> Credentials:
+    def reload(self, now: float, settings: NodeSettings | None = None) -> Credentials:
         """Read every file again; ``now`` in epoch seconds.
 
-        Raises ``UsageError`` for what keeps a node from starting, for another key, and for an
-        older revocation list; then what is held stays.
+        ``settings`` may name a revocation list for the first time, or in another place; those of
+        before count if left out. Raises ``UsageError`` for what keeps a node from starting, for
+        another key, for an older revocation list, and for one that is named no more; then what
+        is held stays.
         """
-        stamp = _stamp(self._settings.credentials.revocations)
-        wanted = self._load(now)
+        settings = self._settings if settings is None else settings
+        self._check_list_is_named(settings)
+        stamp = _stamp(settings.credentials.revocations)
+        wanted = _load(settings, now)
         if wanted.identity.node_id != self.current.identity.node_id:
             raise UsageError(
                 f"{self._settings.credentials.key} is another key, and so another node",
                 "restart the node to become it",
             )
         newer(self.current.revoked, wanted.revoked)
-        self._stamp, self.current = stamp, wanted
+        self._settings, self._stamp, self.current = settings, stamp, wanted
         return wanted
+
+    def _check_list_is_named(self, settings: NodeSettings) -> None:
+        """A line that is gone from a file must not give revoked nodes their place back."""
+        was_named = self._settings.credentials.revocations is not None
+        if was_named and settings.credentials.revocations is None:
+            raise UsageError(
+                "credentials.revocations cannot be left out while the node runs",
+                "restart the node to believe revoked peers again",
+            )
 
     def poll(self) -> Credentials | None:
         """The credentials with a newer revocation list, if its file changed since last time.
@@ -73,9 +86,9 @@ class LiveCredentials:
         self._overdue_told = held.number
         return True
 
-    def _load(self, now: float) -> Credentials:
-        settings = self._settings
-        return load_credentials(settings.credentials, settings.name, settings.realm, now)
+
+def _load(settings: NodeSettings, now: float) -> Credentials:
+    return load_credentials(settings.credentials, settings.name, settings.realm, now)
 
 
 def _stamp(path: Path | None) -> _Stamp | None:

@@ -255,7 +255,9 @@ def test_node_without_credentials_is_blocked_alone(bench: Bench) -> None:
     asyncio.run(main())
 
 
-def test_renewed_certificate_restarts_its_node_alone(bench: Bench) -> None:
+def test_node_that_cannot_be_told_of_its_renewed_certificate_is_restarted_alone(
+    bench: Bench,
+) -> None:
     async def main() -> None:
         async with bench.running() as running:
             await running.applied(bench.upstream.commit(TWO_NODES))

@@ -46,7 +46,9 @@ def test_a_listening_address_must_be_one(tmp_path: Path) -> None:
         read_settings(file)
 
 
-def test_only_peers_and_where_it_listens_may_change_in_a_running_node(tmp_path: Path) -> None:
+def test_only_peers_where_it_listens_and_the_list_may_change_in_a_running_node(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "n1.yaml").write_text(GOOD)
     running = read_settings(tmp_path / "n1.yaml")
     assert fixed_changes(running, replace(running, peers=("a:1",))) == ()
@@ -55,3 +57,7 @@ def test_only_peers_and_where_it_listens_may_change_in_a_running_node(tmp_path: 
     assert fixed_changes(running, other) == ("realm", "limits.links")
     moved = replace(running, listen=replace(running.listen, address="::1", port=1))
     assert fixed_changes(running, moved) == ()
+    listed = replace(running.credentials, revocations=tmp_path / "realm.crl")
+    assert fixed_changes(running, replace(running, credentials=listed)) == ()
+    rekeyed = replace(running.credentials, key=tmp_path / "other.key")
+    assert fixed_changes(running, replace(running, credentials=rekeyed)) == ("credentials.key",)

@@ -16,7 +16,7 @@ from jails.spec import Forward, Isolation, Network, NetworkKind, SharedFolder
 from maculaos.documents import read_document
 from maculaos.settings import NodeSettings
 from reconciler.placement import OwnNetwork, Placement
-from reconciler.render import MachinePaths, Rendered, render
+from reconciler.render import HeldCredentials, MachinePaths, Rendered, render
 from reconciler.specs.desired import Desired
 from reconciler.specs.spec import AppSpec, Listen, NodeSpec, RealmSpec
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jails.spec import JailSpec
 
 WIDE = OwnNetwork(bridge="macula0", subnet=IPv4Network("10.77.0.0/16"))
+HELD = HeldCredentials("aa", has_revocations=True)
 SOCKETS_OF_N1 = SharedFolder(source="/run/m/n1", target="/macula/run", is_writable=True)
 
 subnets = st.integers(8, 28).flatmap(
@@ -46,7 +47,7 @@ def rendered(placement: Placement, *nodes: NodeSpec, app: str = "") -> Rendered:
         macula=("macula",),
         credentials_dir=Path("/etc/keys"),
         run_dir=Path("/run/m"),
-        credentials=MappingProxyType({each.name: "aa" for each in nodes}),
+        credentials=MappingProxyType({each.name: HELD for each in nodes}),
         placement=placement,
     )
     apps = {app: AppSpec(version=1, name=app, node=nodes[0].name, command=("x",))} if app else {}
@@ -100,6 +101,7 @@ def test_isolated_node_sees_its_own_identity_and_its_own_sockets_alone() -> None
     jail = rendered(Placement(isolates=True), node("n1"), node("n2")).jails["node-n1"]
     read = settings_in(jail)
     assert read.credentials.key == Path("/macula/identity/node.key")
+    assert read.credentials.revocations == Path("/macula/identity/realm.crl")
     assert read.control_socket == Path("/macula/run/control.sock")
     assert jail.isolation.mounts == (
         SharedFolder(source="/etc/keys/n1", target="/macula/identity"),

@@ -16,7 +16,7 @@ from maculaos.documents import Problem, read_document
 from maculaos.settings import NodeSettings, SwimSettings
 from reconciler.placement import OwnNetwork, Placement
 from reconciler.ports.spec import PortSpec
-from reconciler.render import MachinePaths, Rendered, render
+from reconciler.render import HeldCredentials, MachinePaths, Rendered, render
 from reconciler.specs.desired import Desired
 from reconciler.specs.overrides import Defaults, LimitOverrides, LinkOverrides, SwimOverrides
 from reconciler.specs.spec import AppSpec, Listen, NodeSpec, RealmSpec, RestartRule
@@ -26,7 +26,9 @@ MACHINE = MachinePaths(
     credentials_dir=Path("/etc/macula/credentials"),
     run_dir=Path("/run/macula"),
     realm_dir=Path("/etc/macula/realm"),
-    credentials=MappingProxyType({"n1": "aa", "n2": "bb", "n3": "cc"}),
+    credentials=MappingProxyType(
+        {name: HeldCredentials(f"key of {name}", "aa") for name in ("n1", "n2", "n3")}
+    ),
 )
 
 
@@ -94,7 +96,7 @@ folders = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_si
 
 @given(folders, st.sampled_from(["1e3", "017", "0", "no", "null", "true", "1", "12-30", "n1"]))
 def test_text_is_read_back_as_text(folder: str, name: str) -> None:
-    credentials = MappingProxyType({name: "aa"})
+    credentials = MappingProxyType({name: HeldCredentials("aa")})
     machine = replace(MACHINE, credentials_dir=Path("/", folder), credentials=credentials)
     wanted = desired(replace(node(name, 4701), realm=name))
     read = settings_in(jail(render(wanted, machine), f"node-{name}"))
@@ -109,6 +111,7 @@ def test_file_reads_like_one_that_a_person_wrote() -> None:
         file.content.decode()
         == """\
 # Written by the reconciler from nodes/n1.yaml: change that file, not this one.
+# SHA-256 of node.crt: aa
 version: 1
 name: n1
 realm: demo
@@ -177,12 +180,38 @@ def test_other_settings_restart_a_node(changed: NodeSpec) -> None:
     assert before.program_digest() != after.program_digest()
 
 
-def test_renewed_certificate_restarts_its_node_alone() -> None:
+def changed_by(held: HeldCredentials) -> tuple[list[str], list[str]]:
+    """Which nodes start anew when n1 holds that, and which have another file."""
     wanted = desired(node("n1", 1), node("n2", 2))
-    renewed = replace(MACHINE, credentials={**MACHINE.credentials, "n1": "new"})
-    before, after = render(wanted, MACHINE).jails, render(wanted, renewed).jails
-    differ = [n for n in before if before[n].program_digest() != after[n].program_digest()]
-    assert differ == ["node-n1"]
+    other = replace(MACHINE, credentials={**MACHINE.credentials, "n1": held})
+    before, after = render(wanted, MACHINE).jails, render(wanted, other).jails
+    return (
+        [n for n in before if before[n].program_digest() != after[n].program_digest()],
+        [n for n in before if before[n].files_digest() != after[n].files_digest()],
+    )
+
+
+def test_another_key_restarts_its_node_alone() -> None:
+    restarted, _ = changed_by(replace(MACHINE.credentials["n1"], fixed="other"))
+    assert restarted == ["node-n1"]
+
+
+def test_renewed_certificate_is_told_to_its_node_alone_and_restarts_none() -> None:
+    renewed = replace(MACHINE.credentials["n1"], certificate="bb")
+    assert changed_by(renewed) == ([], ["node-n1"])
+
+
+def test_first_revocation_list_is_told_to_its_node_and_restarts_none() -> None:
+    listed = replace(MACHINE.credentials["n1"], has_revocations=True)
+    assert changed_by(listed) == ([], ["node-n1"])
+    machine = replace(MACHINE, credentials={"n1": listed})
+    read = settings_in(jail(render(desired(node("n1", 1)), machine), "node-n1"))
+    assert read.credentials.revocations == Path("/etc/macula/credentials/n1/realm.crl")
+
+
+def test_node_without_a_revocation_list_looks_for_none() -> None:
+    read = settings_in(jail(render(desired(node("n1", 1)), MACHINE), "node-n1"))
+    assert read.credentials.revocations is None
 
 
 def test_node_without_credentials_is_blocked_with_the_next_move() -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from jails.spec import JailSpec, SecretEnvironment, SharedFolder
 from reconciler.placement import Placement
 from reconciler.releases.spec import ReleaseSpec
-from reconciler.render import MachinePaths, render
+from reconciler.render import HeldCredentials, MachinePaths, render
 from reconciler.secrets.reference import SecretReference
 from reconciler.secrets.unsealed import Unsealed, sealed_environment
 from reconciler.specs.desired import Desired
@@ -19,7 +19,7 @@ MACHINE = MachinePaths(
     macula=("macula",),
     credentials_dir=Path("/c"),
     run_dir=Path("/run/macula"),
-    credentials=MappingProxyType({"n1": "aa"}),
+    credentials=MappingProxyType({"n1": HeldCredentials("aa")}),
     releases_dir=Path("/state/releases"),
 )
 RELEASE = ReleaseSpec(url="https://h/a.tar", sha256="a" * 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,11 +50,32 @@ def test_init_and_issue_print_where_the_certificate_is(tmp_path: Path) -> None:
 
 def test_second_issue_needs_renew(node: Path, tmp_path: Path) -> None:
     words = ("realm", "issue", "n1", "--realm-dir", f"{tmp_path}/r", "--out", f"{tmp_path}/i")
-    with pytest.raises(UsageError, match="--renew"):
+    with pytest.raises(UsageError) as caught:
         run(*words)
+    # What it says to do works, word for word.
+    hint = caught.value.hint.partition("; ")[0].replace("DIR", f"{tmp_path}/r")
+    named = shlex.split(hint[hint.index("macula ") :])[1:]
     key = (node / "node.key").read_bytes()
-    assert run(*words, "--renew").exit_code == 0
+    assert named == [*words, "--renew"]
+    assert run(*named).exit_code == 0
     assert (node / "node.key").read_bytes() == key
+
+
+def test_join_keeps_an_identity_and_the_key_of_a_certificate_that_was_deleted(
+    node: Path, tmp_path: Path
+) -> None:
+    request, answer = f"{tmp_path}/n1.csr", f"{tmp_path}/n1.pem"
+    joins = ("realm", "join", "--name", "n1", "--out", f"{tmp_path}/i")
+    before = json.loads(run("cert", "show", str(node / "node.crt"), "--json").stdout)
+    with pytest.raises(UsageError, match=f"macula cert renew {node} --at HOST:PORT; .*delete it"):
+        run(*joins, "--request", request)
+    (node / "node.crt").unlink()
+    run(*joins, "--request", request)
+    run("realm", "sign", request, "--realm-dir", f"{tmp_path}/r", "--out", answer)
+    run(*joins, "--answer", answer)
+    after = json.loads(run("cert", "show", str(node / "node.crt"), "--json").stdout)
+    assert after["node_id"] == before["node_id"]
+    assert after["serial"] != before["serial"]
 
 
 def test_show_json_tells_who_and_how_long(node: Path) -> None:

@@ -240,6 +240,33 @@ def test_renewed_certificate_is_taken_on_reload(realm: RealmFolder) -> None:
     assert live.current is after
 
 
+def test_list_that_is_named_for_the_first_time_is_taken_on_reload_and_watched(
+    realm: RealmFolder,
+) -> None:
+    plain = realm.node_settings("n2")
+    realm.credentials("n2")
+    live, path = LiveCredentials(plain, NOW), realm.path / "copied.crl"
+    copy(realm, path)
+    live.reload(NOW, realm.with_revocations(plain, path))
+    revoke(realm.authority, "n1", now=NOW)
+    copy(realm, path)
+    live.poll()
+    assert live.current.revoked.is_revoked(serial(realm, "n1"))
+
+
+def test_list_that_is_named_no_more_is_kept_until_a_restart(realm: RealmFolder) -> None:
+    revoke(realm.authority, "n1", now=NOW)
+    live, path = watching(realm)
+    with pytest.raises(UsageError, match="cannot be left out"):
+        live.reload(NOW, realm.node_settings("n2"))
+    assert live.current.revoked.is_revoked(serial(realm, "n1"))
+    with pytest.raises(UsageError, match="elsewhere"):
+        live.reload(NOW, realm.with_revocations(realm.node_settings("n2"), path / "elsewhere"))
+    revoke(realm.authority, "n2", now=NOW)
+    copy(realm, path)
+    assert live.poll() is live.current
+
+
 def test_another_key_is_refused_on_reload(realm: RealmFolder) -> None:
     live, _ = watching(realm)
     before = live.current
