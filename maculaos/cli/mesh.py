@@ -115,7 +115,7 @@ def stats(socket: SocketOption = None, as_json: JsonOption = False) -> None:
 
 
 def reload(socket: SocketOption = None) -> None:
-    """Let the node read its configuration again; only its peers may have changed."""
+    """Let the node read its configuration again: peers, where it listens, credentials."""
     answer = ask(socket, lambda mesh: mesh.reload())
     tell(f"reloaded; peers: {', '.join(answer.get('peers', ())) or 'none'}")
 

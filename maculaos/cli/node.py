@@ -24,7 +24,7 @@ def start(
     config: Annotated[Path, typer.Option(help="The node's YAML file; see docs/operations.md.")],
     verbose: Annotated[bool, typer.Option("--verbose", help="Log clients too.")] = False,
 ) -> None:
-    """Run a node in the foreground; SIGTERM stops it, SIGHUP reads the peers again."""
+    """Run a node in the foreground; SIGTERM stops it, SIGHUP reads the configuration again."""
     # Here, because the verbs of clients start faster without QUIC.
     from maculaos.daemon import Daemon
 

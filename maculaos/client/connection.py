@@ -124,6 +124,8 @@ class Connection(asyncio.Protocol):
             self._receiver.lost(reason)
         elif not self._greeted.done():
             self._greeted.set_exception(ConnectionError(reason))
+            # Whoever opened it may have given up; asyncio would complain that nobody asks.
+            self._greeted.exception()
 
     def pause_writing(self) -> None:
         self.is_full = True

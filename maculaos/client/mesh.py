@@ -54,7 +54,7 @@ class Mesh:
         self._publisher = Publisher(self._line, self._requests)
         self._watching = Watching(self._line, self._requests)
         self._calls = Calls(self._line, self._requests)
-        self._provider = Provider(self._line)
+        self._provider = Provider(self._line, self._requests)
         self._topics: dict[str, None] = {}
         provider, requests = self._provider, self._requests
         self._hear: dict[type[wire.Message], Callable[[Any], object]] = {
@@ -190,10 +190,10 @@ class Mesh:
         with the same ``group``, each event goes to one. Iterate over the result, or give a
         ``callback``, a plain function that is called with each event.
 
-        At most ``queue_size`` events wait for the program. What gives way then is the ``policy``:
-        ``drop-oldest``, ``drop-newest`` (both counted in ``dropped``), ``block`` (the node keeps
-        as many, and publishers of acknowledged events wait) or ``disconnect`` (the subscription
-        ends with an error).
+        At most ``queue_size`` events wait for the program, and as many in the node; with
+        ``block``, so many in both together. What gives way then is the ``policy``:
+        ``drop-oldest``, ``drop-newest`` (both counted in ``dropped``), ``block`` (publishers of
+        acknowledged events wait) or ``disconnect`` (the subscription ends with an error).
 
         >>> async with mesh.subscribe("door.*") as events:
         ...     await mesh.publish("door.front", "open")
@@ -297,6 +297,11 @@ class Mesh:
         it raises, the caller gets as ``HANDLER_FAILED``. ``caller()`` tells it who calls, and
         ``remaining()`` how long the result is waited for.
 
+        Raises ``CallFailed`` if the node refuses the method (``INVALID_REQUEST``: it has as many
+        as it may) or does not answer, ``NodeUnreachable``; then the method is not answered. One
+        that a node refuses later, when it came back, is told to the exception handler of the event
+        loop, and asked for again whenever the node comes back.
+
         >>> async with mesh.register("double", lambda number: number * 2):
         ...     print(await mesh.call("double", 21))
         42
@@ -304,14 +309,18 @@ class Mesh:
         self._check_method(method, concurrency)
 
         async def begin() -> None:
-            self._provider.add(method, handler, concurrency)
-            # Messages keep their order, so an answered ping means: the node knows the method.
-            await self.ping()
+            # Messages keep their order, so an answered ping means: the node knows the method, or
+            # has refused it.
+            await self._provider.register(method, handler, concurrency, self.ping)
 
         return Registration(method, begin, lambda: self._provider.remove(method))
 
     def rpc(self, method: str, concurrency: int = MAX_RUNNING) -> Callable[[_H], _H]:
-        """A decorator: answer calls of ``method`` by the function below, as ``register`` does."""
+        """A decorator: answer calls of ``method`` by the function below, as ``register`` does.
+
+        It waits for nothing: that the node refuses the method, the exception handler of the event
+        loop is told.
+        """
         self._check_method(method, concurrency)
 
         def decorate(handler: _H) -> _H:
@@ -426,7 +435,7 @@ class Mesh:
             self._requests.close()
 
     def _take_error(self, error: wire.RpcError) -> None:
-        if not self._requests.take_error(error):
+        if not self._requests.take_error(error) and not self._provider.take_error(error):
             self._watching.take_error(error)
 
     async def _facts(

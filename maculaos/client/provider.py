@@ -12,6 +12,7 @@ import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from maculaos.client.failures import failure
 from maculaos.errors import MaculaError
 from maculaos.wire.messages import RpcCall, RpcError, RpcRegister, RpcResult, RpcUnregister
 from maculaos.wire.registry import Answering, RpcErrorCode
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from maculaos.client.failures import CallFailed
     from maculaos.client.line import Line
+    from maculaos.client.requests import Requests
 
 
 Handler: TypeAlias = "Callable[[Any], Value | Awaitable[Value] | AsyncIterator[Value]]"
@@ -56,13 +59,26 @@ def remaining() -> float:
 class Method:
     """One method that is answered here, and how many calls of it run."""
 
-    __slots__ = ("concurrency", "handler", "name", "running")
+    __slots__ = (
+        "concurrency",
+        "handler",
+        "is_awaited",
+        "name",
+        "refusal",
+        "request",
+        "running",
+    )
 
     def __init__(self, name: str, handler: Handler, concurrency: int) -> None:
         self.name = name
         self.handler = handler
         self.concurrency = concurrency
         self.running = 0
+        # Under which number the node was told of it last, and why it does not want it.
+        self.request = 0
+        self.refusal: CallFailed | None = None
+        # Somebody waits to hear whether the node takes it.
+        self.is_awaited = False
 
 
 class Running:
@@ -98,26 +114,70 @@ class Running:
 class Provider:
     """The handlers of one program and the calls they are busy with."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, requests: Requests) -> None:
         self._line = line
+        self._requests = requests
         self._loop = asyncio.get_running_loop()
         self._methods: dict[str, Method] = {}
+        # What the node was told of, by the number that a refusal names.
+        self._asked: dict[int, Method] = {}
         self._running: dict[int, Running] = {}
 
     def add(self, name: str, handler: Handler, concurrency: int) -> None:
         """Answer calls of ``name`` with ``handler``, at most so many at once."""
-        self._methods[name] = Method(name, handler, concurrency)
-        self._line.say(RpcRegister((name,), concurrency))
+        self._put(Method(name, handler, concurrency))
+
+    async def register(
+        self,
+        name: str,
+        handler: Handler,
+        concurrency: int,
+        until_heard: Callable[[], Awaitable[object]],
+    ) -> None:
+        """Answer calls of ``name`` once the node knows of it.
+
+        ``until_heard`` returns when the node has read what was said to it so far. Raises what that
+        raises, and ``CallFailed`` if the node refuses the method; then it is not answered.
+        """
+        method = Method(name, handler, concurrency)
+        method.is_awaited = True
+        self._put(method)
+        try:
+            await until_heard()
+            if method.refusal is not None:
+                raise method.refusal
+        except BaseException:
+            if self._methods.get(name) is method:
+                self.remove(name)
+            raise
+        method.is_awaited = False
 
     def remove(self, name: str) -> None:
         """Answer calls of ``name`` no more; calls under way go on."""
-        if self._methods.pop(name, None) is not None:
+        method = self._methods.pop(name, None)
+        if method is not None:
+            self._asked.pop(method.request, None)
             self._line.say(RpcUnregister((name,)))
 
     def up(self) -> None:
-        """A node is there that knows of no method yet."""
-        for method in self._methods.values():
-            self._line.say(RpcRegister((method.name,), method.concurrency))
+        """A node is there that knows of no method yet, and may take those that were refused."""
+        self._asked.clear()
+        for method in tuple(self._methods.values()):
+            self._ask_for(method)
+
+    def take_error(self, error: RpcError) -> bool:
+        """The node refuses a method; false if that is about something else.
+
+        Where nobody waits to hear it, the exception handler of the event loop does.
+        """
+        method = self._asked.pop(error.call, None)
+        if method is None:
+            return False
+        method.refusal = failure(error.code, error.detail)
+        if not method.is_awaited:
+            said = f"the node refuses {method.name}; it is asked again when it comes back"
+            self._loop.call_exception_handler({"message": said, "exception": method.refusal})
+        return True
 
     def take(self, call: RpcCall) -> None:
         """Begin to answer ``call``, or refuse it at once."""
@@ -152,6 +212,20 @@ class Provider:
         """Nobody waits for any result any more."""
         for number in tuple(self._running):
             self.cancel(number)
+
+    def _put(self, method: Method) -> None:
+        """Answer with ``method`` from now on, in place of another of its name."""
+        before = self._methods.get(method.name)
+        if before is not None:
+            self._asked.pop(before.request, None)
+        self._methods[method.name] = method
+        self._ask_for(method)
+
+    def _ask_for(self, method: Method) -> None:
+        """Tell the node, if there is one; a node that refuses it names the number."""
+        method.request, method.refusal = self._requests.number(), None
+        self._asked[method.request] = method
+        self._line.say(RpcRegister((method.name,), method.concurrency, method.request))
 
     def _begin(self, running: Running) -> None:
         """Call the handler; what it returns at once is answered at once, and costs no task."""
@@ -215,6 +289,8 @@ class Provider:
                 while running.credit <= 0:
                     running.room.clear()
                     await running.room.wait()
+                if not self._line.is_open:
+                    await self._line.until_room()
                 running.credit -= 1
                 self._line.say(RpcResult(number, payload, _MORE))
         finally:

@@ -377,7 +377,10 @@ class Calls:
 
     def _may_be_found(self, method: str) -> bool:
         """Whether to look further than the neighbours for somebody who answers that."""
-        return len(self._links) < self._members.count_present() and _is_method(method)
+        is_all_heard = not self.offers.peers.is_partial
+        if is_all_heard and len(self._links) >= self._members.count_present():
+            return False
+        return _is_method(method)
 
     # What comes back of it.
 

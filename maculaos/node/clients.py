@@ -17,6 +17,7 @@ from maculaos.errors import RemoteProtocolError, UsageError
 from maculaos.kademlia.requests import LookupDone, ValueFound
 from maculaos.node import answers
 from maculaos.node.entries import node_id_from_wire
+from maculaos.node.posts import refusal
 from maculaos.node.telling import MAX_DETAIL
 from maculaos.rpc.methods import OWN_PREFIX, InvalidMethod
 from maculaos.rpc.parties import of_client
@@ -134,12 +135,19 @@ class Clients:
 
     def _change_offers(self, client: int, message: RpcRegister | RpcUnregister) -> list[Effect]:
         offers = self._cores.calls.offers
-        try:
-            if isinstance(message, RpcRegister):
-                return offers.register(client, message.methods, message.concurrency)
+        if isinstance(message, RpcUnregister):
             return offers.unregister(client, message.methods)
+        request = message.request
+        try:
+            effects = offers.register(client, message.methods, message.concurrency)
         except (InvalidMethod, TooManyMethods) as error:
-            return [SendToClient(client, Error(ErrorCode.MALFORMED, str(error)))]
+            detail = str(error)[:MAX_DETAIL]
+            if not request:
+                # Without a number nothing else says that it failed.
+                return [SendToClient(client, Error(ErrorCode.MALFORMED, detail))]
+            return refusal(client, request, RpcErrorCode.INVALID_REQUEST, detail)
+        taken = [SendToClient(client, RpcResult(request, encode_value(None)))] if request else []
+        return [*taken, *effects]
 
     def _call(self, client: int, message: RpcCall, now: float) -> list[Effect]:
         if not message.method.startswith(OWN_PREFIX):
@@ -224,7 +232,7 @@ class Clients:
             "runs_unconfirmed": len(cores.messaging.confirmations),
             "interest": len(cores.messaging.interest.realm),
             "methods": len(cores.calls.offers.clients),
-            "pending_calls": len(cores.calls.pending),
+            "pending_calls": cores.calls.waiting,
             "queues": answers.queues(self._clients, cores.messaging.deliveries),
             "table": asdict(cores.directory.kademlia.gauges()),
             "counters": answers.counted(cores.counters),

@@ -44,31 +44,34 @@ class Offers:
         """
         fresh = self.clients.add(client, methods)
         self.desks.set_up(client, methods, concurrency)
-        return self._announce(RpcRegister(fresh))
+        if fresh:
+            self._directory.announce((), fresh)
+        return self._tell(map(RpcRegister, _batches(fresh)))
 
     def unregister(self, client: int, methods: tuple[str, ...]) -> list[Effect]:
         """A client offers methods no more."""
         self.desks.clear(client, methods)
-        return self._announce(RpcUnregister(self.clients.remove(client, methods)))
+        return self._withdraw(self.clients.remove(client, methods))
 
     def drop_client(self, client: int) -> list[Effect]:
         """A client is gone: peers call it no more."""
         self.desks.drop(client)
-        return self._announce(RpcUnregister(self.clients.drop(client)))
+        return self._withdraw(self.clients.drop(client))
 
     def to_new_peer(self) -> Iterator[RpcRegister]:
         """What a new peer needs to know."""
-        for batch in _batches(self.clients.methods):
-            yield RpcRegister(batch)
+        return map(RpcRegister, _batches(self.clients.methods))
 
-    def _announce(self, message: RpcRegister | RpcUnregister) -> list[Effect]:
-        if not message.methods:
-            return []
-        if isinstance(message, RpcRegister):
-            self._directory.announce((), message.methods)
-        else:
-            self._directory.withdraw((), message.methods)
-        return [Send(link, message, _CONTROL) for link in self._links.numbers]
+    def _withdraw(self, orphaned: tuple[str, ...]) -> list[Effect]:
+        """Nobody here answers these any more."""
+        if orphaned:
+            self._directory.withdraw((), orphaned)
+        return self._tell(map(RpcUnregister, _batches(orphaned)))
+
+    def _tell(self, messages: Iterable[RpcRegister | RpcUnregister]) -> list[Effect]:
+        """Say these to every neighbour, each in their order."""
+        numbers = self._links.numbers
+        return [Send(link, message, _CONTROL) for message in messages for link in numbers]
 
 
 def _batches(names: Iterable[str]) -> Iterator[tuple[str, ...]]:

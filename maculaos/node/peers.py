@@ -219,10 +219,11 @@ class Peers:
 
     def _change_offers(self, link: int, message: RpcRegister | RpcUnregister) -> list[Effect]:
         methods = self._cores.calls.offers.peers
-        if isinstance(message, RpcRegister):
-            methods.add(link, message.methods)
-        else:
+        if isinstance(message, RpcUnregister):
             methods.remove(link, message.methods)
+        elif methods.add_some(link, message.methods):
+            # Its limit may be larger than the one here: no fault of the peer.
+            self._cores.counters.messages_ignored += 1
         return []
 
     def _packet(self, request: Packet) -> list[Effect]:

@@ -28,6 +28,8 @@ class Providers:
         self._size = 0
         self._sources_of: dict[str, deque[int]] = {}
         self._methods_of: dict[int, dict[str, None]] = {}
+        # Sources that answer more than there was room for.
+        self._cut_short: set[int] = set()
 
     def __len__(self) -> int:
         return self._size
@@ -36,6 +38,11 @@ class Providers:
     def methods(self) -> Collection[str]:
         """Every method that somebody answers."""
         return self._sources_of.keys()
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some source that is here answers methods that found no room."""
+        return bool(self._cut_short)
 
     def choose(self, method: str, avoided: Collection[int] = ()) -> int | None:
         """The source whose turn it is; ``None`` if nobody else answers ``method``."""
@@ -62,18 +69,25 @@ class Providers:
 
         All or nothing: raises ``InvalidMethod`` or ``TooManyMethods`` and changes nothing.
         """
-        held = self._methods_of.get(source, {})
-        added = dict.fromkeys(check_method(method) for method in methods if method not in held)
+        added = self._unheld(source, methods)
         if self._size + len(added) > self._limit:
             raise TooManyMethods(f"more than {self._limit} registered methods")
-        if len(held) + len(added) > self._share:
+        if len(added) > self._room(source):
             raise TooManyMethods(f"more than {self._share} registered methods of one source")
-        fresh = tuple(method for method in added if method not in self._sources_of)
-        for method in added:
-            self._sources_of.setdefault(method, deque()).append(source)
-            self._methods_of.setdefault(source, {})[method] = None
-        self._size += len(added)
-        return fresh
+        return self._put(source, added)
+
+    def add_some(self, source: int, methods: Iterable[str]) -> int:
+        """Register ``source`` as far as there is room; return how many methods found none.
+
+        Raises ``InvalidMethod`` and changes nothing.
+        """
+        added = self._unheld(source, methods)
+        room = self._room(source)
+        self._put(source, added[:room])
+        left_out = len(added[room:])
+        if left_out:
+            self._cut_short.add(source)
+        return left_out
 
     def remove(self, source: int, methods: Iterable[str]) -> tuple[str, ...]:
         """Unregister ``source``; return the methods that nobody answers any more."""
@@ -92,4 +106,23 @@ class Providers:
 
     def drop(self, source: int) -> tuple[str, ...]:
         """Forget ``source``; return the methods that nobody answers any more."""
+        self._cut_short.discard(source)
         return self.remove(source, self.methods_of(source))
+
+    def _unheld(self, source: int, methods: Iterable[str]) -> tuple[str, ...]:
+        """Each of ``methods`` that is not registered for ``source``, once."""
+        held = self._methods_of.get(source, {})
+        return tuple(dict.fromkeys(check_method(each) for each in methods if each not in held))
+
+    def _room(self, source: int) -> int:
+        """How many methods more may be registered for ``source``."""
+        held = len(self._methods_of.get(source, ()))
+        return max(0, min(self._limit - self._size, self._share - held))
+
+    def _put(self, source: int, added: tuple[str, ...]) -> tuple[str, ...]:
+        fresh = tuple(method for method in added if method not in self._sources_of)
+        for method in added:
+            self._sources_of.setdefault(method, deque()).append(source)
+            self._methods_of.setdefault(source, {})[method] = None
+        self._size += len(added)
+        return fresh

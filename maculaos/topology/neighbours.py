@@ -13,7 +13,7 @@ link stays as long as one end wants it:
   eighth of what it may have, as soon as both ends had the time to tell each other what they know:
   else nobody whom it wants finds room.
 
-One lost member at a time is tried, for ever, so that a partition heals however long it was. How to
+One lost member at a time is tried until the caller gives it up, so that a partition heals. How to
 reach a member, who is alive, and how two simultaneous dials settle is the caller's business.
 """
 

@@ -22,7 +22,7 @@ class TopologySettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     # Links of each node, an even number: more shortens the ways and survives more losses at once;
-    # each costs memory, probes, and a copy of every message that floods.
+    # each costs memory, probes, and a copy of every change of what nodes subscribe to.
     degree: Annotated[int, Ge(DEGREE_MIN), Le(DEGREE_MAX)] = DEFAULT_DEGREE
     # A link that nobody wants is kept this long: longer forgives slower news of members.
     grace_s: _Seconds = 10.0
@@ -33,8 +33,8 @@ class TopologySettings:
     # A neighbour out of reach is tried again after a wait that doubles from base to max.
     retry_base_s: _Seconds = 1.0
     retry_max_s: _Seconds = 30.0
-    # One lost member, taken at random, is tried this often, for ever: a shorter interval heals a
-    # partition sooner and sends more dials to machines that are switched off.
+    # One lost member, taken at random, is tried this often, while it is remembered: a shorter
+    # interval heals a partition sooner and sends more dials to machines that are switched off.
     retry_lost_interval_s: _Seconds = 10.0
 
     def __post_init__(self) -> None:

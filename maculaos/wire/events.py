@@ -6,9 +6,9 @@ Events travel in runs: payloads of one topic and one publisher, one after the ot
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from maculaos.wire.registry import DEFAULT_PRIORITY
 
@@ -16,6 +16,25 @@ from maculaos.wire.registry import DEFAULT_PRIORITY
 TARGET_SIZE: Final = 8
 # A day: times to live, and to keep.
 MAX_TIME_MS: Final = 86_400_000
+# Arrays are bounded where they are decoded, by their headers alone: an item takes a byte or two of
+# a frame, and of memory up to a hundred times as much.
+MAX_PAYLOADS: Final = 10_000
+# Runs that are under way to one target come to less.
+MAX_SEQUENCES: Final = 4096
+# A run travels over at most 16 links.
+MAX_TRACE: Final = 18
+# What one node may want has 8 MiB, and no wish counts less than 11 bytes.
+MAX_WISHES: Final = 8 * 1024 * 1024 // 11
+# ``limits`` allows so many subscriptions, and members besides the node itself. Of runs that it did
+# not confirm a client has fewer in its hands, unless its queue has more than 256 MB.
+MAX_SUBSCRIPTIONS: Final = 1_000_000
+MAX_NODES: Final = 1_000_001
+_NODE_ID_SIZE: Final = 32
+
+Payloads: TypeAlias = Annotated[tuple[Raw, ...], Meta(max_length=MAX_PAYLOADS)]
+Numbers: TypeAlias = Annotated[tuple[int, ...], Meta(max_length=MAX_SUBSCRIPTIONS)]
+# Their size makes sure that a frame holds no more of them than it has bytes for.
+NodeIdBytes: TypeAlias = Annotated[bytes, Meta(min_length=_NODE_ID_SIZE, max_length=_NODE_ID_SIZE)]
 
 
 class Post(Struct, frozen=True, array_like=True):
@@ -25,7 +44,7 @@ class Post(Struct, frozen=True, array_like=True):
     # or RPC_ERROR. 0: no answer is wanted.
     request: int
     topic: str
-    payloads: tuple[Raw, ...]
+    payloads: Payloads
     # Answer only when every subscriber has taken them, or with what is in the way.
     acknowledge: bool = False
     # Kept for whoever subscribes within so many milliseconds; 0: not kept.
@@ -66,12 +85,12 @@ class Delivery(Struct, frozen=True, array_like=True):
 
     # The client says TAKEN of this number once its program is through with them; 0: it need not.
     number: int
-    subscriptions: tuple[int, ...]
+    subscriptions: Numbers
     topic: str
     publisher: bytes
     # Of the first payload; the others follow one by one.
     sequence: int
-    payloads: tuple[Raw, ...]
+    payloads: Payloads
     # Published before this subscription was there.
     is_retained: bool = False
     # So many milliseconds are left to them; 0: for ever.
@@ -85,7 +104,7 @@ class Taken(Struct, frozen=True, array_like=True):
     # So many events more may be sent for that subscription.
     credit: int
     # The numbers of deliveries of which every event was taken.
-    deliveries: tuple[int, ...] = ()
+    deliveries: Numbers = ()
 
 
 class Hop(Struct, frozen=True, array_like=True):
@@ -95,6 +114,9 @@ class Hop(Struct, frozen=True, array_like=True):
     at_us: int
 
 
+Trace: TypeAlias = Annotated[tuple[Hop, ...], Meta(max_length=MAX_TRACE)]
+
+
 class Events(Struct, frozen=True, array_like=True):
     """Published events of one topic on their way to subscribers, between nodes."""
 
@@ -102,7 +124,7 @@ class Events(Struct, frozen=True, array_like=True):
     publisher: bytes
     # Of the first payload; the others follow one by one.
     sequence: int
-    payloads: tuple[Raw, ...]
+    payloads: Payloads
     # Whom they are for: node ids, the first 8 bytes of each. Empty: for who gets them.
     targets: bytes = b""
     # So many more links they may travel.
@@ -115,7 +137,7 @@ class Events(Struct, frozen=True, array_like=True):
     ttl_ms: int = 0
     is_retained: bool = False
     # Not empty: a trace; every node adds itself.
-    trace: tuple[Hop, ...] = ()
+    trace: Trace = ()
     # Of the publisher, if it signs; see ``wire.signatures``.
     public_key: bytes = b""
     signature: bytes = b""
@@ -131,11 +153,11 @@ class Receipt(Struct, frozen=True, array_like=True):
     """A target to the publisher: these runs were taken by every subscriber there, or refused."""
 
     # The sequence numbers of runs, each of its first payload. None: one before is missing.
-    sequences: tuple[int, ...]
+    sequences: Annotated[tuple[int, ...], Meta(max_length=MAX_SEQUENCES)]
     # 0, or why not (``RpcErrorCode``).
     code: int = 0
     detail: str = ""
-    trace: tuple[Hop, ...] = ()
+    trace: Trace = ()
     # The group whose copy is meant.
     group: str = ""
     # Not taken yet, but with the subscribers: it need not be sent again soon.
@@ -148,13 +170,16 @@ class Receipt(Struct, frozen=True, array_like=True):
     up_ms: int = 0
 
 
-class Wish(Struct, frozen=True, array_like=True):
+class Wish(Struct, frozen=True, array_like=True, gc=False):
     """Somebody on a node wants events of that pattern, shared within ``group`` if it has one."""
 
     pattern: str
     group: str = ""
     # How many subscriptions share there: so often it is the node's turn.
     weight: int = 1
+
+
+Wishes: TypeAlias = Annotated[tuple[Wish, ...], Meta(max_length=MAX_WISHES)]
 
 
 class Interest(Struct, frozen=True, array_like=True):
@@ -167,15 +192,15 @@ class Interest(Struct, frozen=True, array_like=True):
     # Drawn at every start of that node, rising.
     life: int
     version: int
-    added: tuple[Wish, ...]
-    removed: tuple[Wish, ...] = ()
+    added: Wishes
+    removed: Wishes = ()
     is_whole: bool = False
 
 
-class InterestState(Struct, frozen=True, array_like=True):
+class InterestState(Struct, frozen=True, array_like=True, gc=False):
     """Which version of whose interest the sender has."""
 
-    node: bytes
+    node: NodeIdBytes
     life: int
     version: int
 
@@ -183,10 +208,10 @@ class InterestState(Struct, frozen=True, array_like=True):
 class InterestDigest(Struct, frozen=True, array_like=True):
     """What the sender knows of interest, said when a link is up and now and then afterwards."""
 
-    states: tuple[InterestState, ...]
+    states: Annotated[tuple[InterestState, ...], Meta(max_length=MAX_NODES)]
 
 
 class InterestWanted(Struct, frozen=True, array_like=True):
     """The sender misses the whole interest of these nodes."""
 
-    nodes: tuple[bytes, ...]
+    nodes: Annotated[tuple[NodeIdBytes, ...], Meta(max_length=MAX_NODES)]

@@ -7,12 +7,14 @@ field that an older peer leaves out takes its default. Application payloads stay
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import Meta, Raw, Struct, structs
 
 from maculaos.wire.events import (
+    MAX_SUBSCRIPTIONS,
+    MAX_WISHES,
     Delivery,
     Events,
     Interest,
@@ -26,8 +28,25 @@ from maculaos.wire.events import (
 )
 from maculaos.wire.frames import Frame, FrameError, encode_frame
 from maculaos.wire.registry import IDEMPOTENT, ErrorCode, MessageType
-from maculaos.wire.table import FindNode, FindValue, Nodes, Routed, Store, Stored, Values
+from maculaos.wire.seals import MAX_TAKEN
+from maculaos.wire.table import (
+    Addresses,
+    FindNode,
+    FindValue,
+    Nodes,
+    Routed,
+    Store,
+    Stored,
+    Values,
+)
 from maculaos.wire.values import MAX_VALUE_SIZE
+
+# A view goes in frames of so many; a probe carries what a datagram takes.
+MAX_RUMOURS: Final = 4000
+MAX_RUMOURS_OF_PROBE: Final = 32
+
+# A node may take as many methods as subscriptions of its clients, and withdraws all at once.
+Methods: TypeAlias = Annotated[tuple[str, ...], Meta(max_length=MAX_SUBSCRIPTIONS)]
 
 
 class Rumour(Struct, frozen=True, array_like=True):
@@ -35,13 +54,16 @@ class Rumour(Struct, frozen=True, array_like=True):
 
     node_id: bytes
     name: str
-    addresses: tuple[str, ...]
+    addresses: Addresses
     incarnation: int
     health: int
     # What the node tells of itself beside, at most 512 bytes.
     metadata: bytes = b""
     # The node that says so, of a suspect or a dead member.
     accuser: bytes = b""
+
+
+FewRumours: TypeAlias = Annotated[tuple[Rumour, ...], Meta(max_length=MAX_RUMOURS_OF_PROBE)]
 
 
 class Handshake(Struct, frozen=True, array_like=True):
@@ -51,7 +73,7 @@ class Handshake(Struct, frozen=True, array_like=True):
     realm: str
     node_id: bytes
     name: str
-    addresses: tuple[str, ...]
+    addresses: Addresses
     software: str
     # Drawn anew at every start of the node: links to another life of it are dead. 0: not said.
     life: int = 0
@@ -64,7 +86,7 @@ class HandshakeAck(Struct, frozen=True, array_like=True):
     realm: str
     node_id: bytes
     name: str
-    addresses: tuple[str, ...]
+    addresses: Addresses
     software: str
     # Drawn anew at every start of the node: links to another life of it are dead. 0: not said.
     life: int = 0
@@ -76,7 +98,7 @@ class Heartbeat(Struct, frozen=True, array_like=True):
     With ``buckets``, a byte each, they are all of these buckets of a view, or the answer to that.
     """
 
-    rumours: tuple[Rumour, ...]
+    rumours: Annotated[tuple[Rumour, ...], Meta(max_length=MAX_RUMOURS)]
     wants_reply: bool = False
     buckets: bytes = b""
 
@@ -85,7 +107,7 @@ class Ping(Struct, frozen=True, array_like=True):
     """A probe; it carries rumours along."""
 
     sequence: int
-    rumours: tuple[Rumour, ...] = ()
+    rumours: FewRumours = ()
     # It came on a stream, which loses nothing, and is answered there.
     is_urgent: bool = False
 
@@ -94,7 +116,7 @@ class Pong(Struct, frozen=True, array_like=True):
     """The answer to the probe of that sequence number."""
 
     sequence: int
-    rumours: tuple[Rumour, ...] = ()
+    rumours: FewRumours = ()
 
 
 class PingRequest(Struct, frozen=True, array_like=True):
@@ -157,15 +179,17 @@ class RpcError(Struct, frozen=True, array_like=True):
 class RpcRegister(Struct, frozen=True, array_like=True):
     """The sender answers calls of these methods."""
 
-    methods: tuple[str, ...]
+    methods: Methods
     # A client takes so many calls of each at once; 0: all that come.
     concurrency: int = 0
+    # Of a client: answered by RPC_RESULT or RPC_ERROR of that number; 0: only a refusal, by ERROR.
+    request: int = 0
 
 
 class RpcUnregister(Struct, frozen=True, array_like=True):
     """The sender no longer answers calls of these methods."""
 
-    methods: tuple[str, ...]
+    methods: Methods
 
 
 class RpcCancel(Struct, frozen=True, array_like=True):
@@ -250,6 +274,38 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final = {number: msgspec.msgpack.Decoder(body) for number, body in _BODIES.items()}
 
 
+class _LongSeal(Struct, array_like=True):
+    """A seal as far as the list that may be too long, which stays unread."""
+
+    life: int
+    number: int
+    stamp_ms: int
+    age_ms: int
+    taken: Raw
+
+
+class _LongRouted(Struct, array_like=True):
+    target: bytes
+    source: bytes
+    hops: int
+    frame: Raw
+    seal: _LongSeal
+
+
+class _LongInterest(Struct, array_like=True):
+    """A change of interest as far as the list that may be too long; the lists stay unread."""
+
+    node: bytes
+    life: int
+    version: int
+    added: Raw
+    removed: Raw
+
+
+_LONG_ROUTED: Final = msgspec.msgpack.Decoder(_LongRouted)
+_LONG_INTEREST: Final = msgspec.msgpack.Decoder(_LongInterest)
+
+
 def body_frame(message: Message) -> Frame:
     """The one plain frame that carries ``message``, before it is written as bytes."""
     return Frame(_NUMBERS[type(message)], _ENCODER.encode(message))
@@ -281,11 +337,45 @@ def decode_message(frame: Frame) -> Message:
     try:
         message: Message = decoder.decode(frame.payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        if (spared := _spared(frame)) is not None:
+            return spared
         name = MessageType(frame.kind).name
         raise FrameError(ErrorCode.MALFORMED, f"{name}: {error}") from error
     if len(frame.payload) > _LOOSE and type(message) in _WITH_PAYLOADS:
         return _let_go(message, len(frame.payload))
     return message
+
+
+def _spared(frame: Frame) -> Message | None:
+    """A word that says nothing, instead of one with a list that its bringer did not look at.
+
+    Nodes that bound no arrays pass on seals and changes of interest of others unread. Such an
+    envelope goes no further, and such a change is not heard; who brings it is not blamed.
+    """
+    try:
+        if frame.kind == MessageType.ROUTED:
+            routed = _LONG_ROUTED.decode(frame.payload)
+            if _length(routed.seal.taken) > MAX_TAKEN:
+                return Routed(routed.target, routed.source, min(routed.hops, 1), b"")
+        elif frame.kind == MessageType.INTEREST:
+            change = _LONG_INTEREST.decode(frame.payload)
+            if _length(change.added) <= MAX_WISHES < _length(change.removed):
+                return Interest(change.node, 0, 0, ())
+    except (msgspec.MsgspecError, RecursionError):
+        pass
+    return None
+
+
+def _length(array: Raw) -> int:
+    """How many items a MessagePack array says that it has; 0 for fewer than 16, or no array."""
+    head = bytes(memoryview(array)[:5])
+    match head[:1]:
+        case b"\xdc":
+            return int.from_bytes(head[1:3])
+        case b"\xdd":
+            return int.from_bytes(head[1:])
+        case _:
+            return 0
 
 
 def _let_go(message: Message, size: int) -> Message:

@@ -5,14 +5,26 @@ They follow the rules of ``messages``: MessagePack arrays whose fields are only 
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, Struct
+
+from maculaos.wire.seals import MAX_TAKEN
+
+# Where a node may be reached.
+MAX_ADDRESSES: Final = 8
+# As many as a bucket may be set to hold; and records of one answer, which are bounded in bytes.
+MAX_CONTACTS: Final = 64
+MAX_RECORDS: Final = 256
+
+Addresses: TypeAlias = Annotated[tuple[str, ...], Meta(max_length=MAX_ADDRESSES)]
 
 
 class Contact(Struct, frozen=True, array_like=True):
     """A node and where it may be reached."""
 
     node_id: bytes
-    addresses: tuple[str, ...]
+    addresses: Addresses
 
 
 class Record(Struct, frozen=True, array_like=True):
@@ -29,6 +41,9 @@ class Record(Struct, frozen=True, array_like=True):
     signature: bytes
 
 
+Contacts: TypeAlias = Annotated[tuple[Contact, ...], Meta(max_length=MAX_CONTACTS)]
+
+
 class FindNode(Struct, frozen=True, array_like=True):
     """Which nodes are closest to ``target``?"""
 
@@ -40,7 +55,7 @@ class Nodes(Struct, frozen=True, array_like=True):
     """The answer to FIND_NODE, the closest first."""
 
     request: int
-    contacts: tuple[Contact, ...]
+    contacts: Contacts
 
 
 class FindValue(Struct, frozen=True, array_like=True):
@@ -54,8 +69,8 @@ class Values(Struct, frozen=True, array_like=True):
     """The answer to FIND_VALUE."""
 
     request: int
-    records: tuple[Record, ...]
-    contacts: tuple[Contact, ...]
+    records: Annotated[tuple[Record, ...], Meta(max_length=MAX_RECORDS)]
+    contacts: Contacts
 
 
 class Store(Struct, frozen=True, array_like=True):
@@ -83,7 +98,7 @@ class Seal(Struct, frozen=True, array_like=True):
     stamp_ms: int
     age_ms: int
     # The numbers of letters that the source took from the target.
-    taken: tuple[int, ...] = ()
+    taken: Annotated[tuple[int, ...], Meta(max_length=MAX_TAKEN)] = ()
     # Of the source; see ``wire.seals``.
     public_key: bytes = b""
     signature: bytes = b""

@@ -2,6 +2,9 @@
 
 MessagePack knows more (dates, extension types, maps with any key); those are refused in both
 directions, so that every language and the HTTP world can read what a node passes on.
+
+A payload is bounded in bytes and levels, not in values: an empty array is one byte of it, and some
+70 bytes once it is decoded, so that the largest payload may take 1.2 GB in a program that reads it.
 """
 
 from __future__ import annotations

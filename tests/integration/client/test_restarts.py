@@ -97,6 +97,43 @@ def test_a_call_under_way_fails_and_what_was_registered_comes_back() -> None:
         asyncio.run(asyncio.wait_for(main(home), 60))
 
 
+def test_a_node_that_comes_back_with_less_room_refuses_a_method_and_nothing_else() -> None:
+    async def main(home: Yard) -> None:
+        refused: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: refused.append(str(context["exception"]))
+        )
+        nodes = {"n1": home.running[-1]}
+        async with (
+            connect(home.socket("n1"), name="answerer") as answerer,
+            connect(home.socket("n1"), name="asker") as asker,
+        ):
+            states: list[str] = []
+            answerer.on_state(states.append)
+            for method in ("one", "two"):
+                await answerer.register(method, lambda value: value)
+            home.configure("n1", port, more="limits: {subscriptions: 1}\n")
+            await restart(home, nodes, "n1")
+            assert await answered(asker, "one", 1) == 1
+            await until(lambda: bool(refused))
+            with pytest.raises(CallFailed, match="NO_PROVIDER"):
+                await asker.call("two", 2)
+            verb = await asyncio.to_thread(home.macula, "n1", "register", "three", "--echo")
+            assert verb.returncode
+            assert "more than 1 registered methods" in verb.stderr
+            home.configure("n1", port)
+            await restart(home, nodes, "n1")
+            assert await answered(asker, "two", 2) == 2
+            assert states == ["reconnecting", "connected"] * 2
+            assert refused == ["INVALID_REQUEST: more than 1 registered methods"]
+
+    with yard() as home:
+        port = free_port()
+        home.configure("n1", port)
+        home.start("n1")
+        asyncio.run(asyncio.wait_for(main(home), 60))
+
+
 def test_a_program_that_does_not_want_to_wait_ends_with_its_node() -> None:
     async def main(home: Yard) -> None:
         async with connect(home.socket("n1"), reconnect=False) as mesh:

@@ -13,11 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from bare_node import HI, ask, closed, identity, linked_node, make_node, met, sent, told
+from bare_node import (
+    HI,
+    ask,
+    call,
+    closed,
+    counter,
+    identity,
+    linked_node,
+    make_node,
+    met,
+    sent,
+    told,
+)
 from maculaos.effects import Effect, Send, SendToClient
 from maculaos.errors import RemoteProtocolError, UsageError
 from maculaos.settings import LimitSettings
 from maculaos.wire.events import (
+    MAX_WISHES,
     Events,
     Interest,
     InterestDigest,
@@ -40,10 +53,13 @@ from maculaos.wire.messages import (
     RpcRegister,
     RpcResult,
     Rumour,
+    body_frame,
     decode_message,
     encode_message,
 )
 from maculaos.wire.registry import ErrorCode, RpcErrorCode
+from maculaos.wire.seals import MAX_TAKEN
+from maculaos.wire.table import Routed, Seal
 from maculaos.wire.values import MAX_VALUE_SIZE, decode_value, encode_value
 
 if TYPE_CHECKING:
@@ -259,7 +275,11 @@ def test_methods_of_one_peer_leave_room_for_those_of_others() -> None:
     node = linked_node("b", "c", subscriptions=100)
     assert closed(node.receive(1, RpcRegister(tuple(f"x{n}" for n in range(100))), 0.0)) == []
     assert closed(node.receive(2, RpcRegister(("a", "b")), 0.0)) == []
-    assert closed(node.receive(1, RpcRegister(("y",)), 0.0)) == [(1, ErrorCode.MALFORMED)]
+    assert closed(node.receive(1, RpcRegister(("y",)), 0.0)) == []
+    assert counter(node, "messages_ignored") == 1
+    for number, (method, link) in enumerate((("x99", 1), ("a", 2), ("b", 2))):
+        calls = sent(node.receive_from_client(1, call(number, method), 0.0), RpcCall)
+        assert [each for each, _ in calls] == [link]
 
 
 def dials_in(node: Node, until: float) -> list[str]:
@@ -320,3 +340,29 @@ def test_an_own_address_by_another_name_is_dialled_once() -> None:
     node.advance(0.0)
     node.dialled_self("localhost:4701", 0.1)
     assert dials_in(node, 60.0) == []
+
+
+# Nodes that bound no arrays pass some on, and are not to blame.
+
+
+def test_who_brings_a_letter_with_too_long_a_list_keeps_its_link() -> None:
+    a, b, c = (bytes(identity(name).node_id) for name in "abc")
+    node = linked_node("b", "c")
+    seal = Seal(1, 1, 1, 0, (1,) * (MAX_TAKEN + 1))
+    for target in (a, c):
+        letter = decode_message(body_frame(Routed(target, b, 9, b"x", seal)))
+        assert node.receive(1, letter, 0.0) == []
+    counters = ask(node, "macula.stats")
+    assert isinstance(counters, dict)
+    assert isinstance(counters["counters"], dict)
+    assert counters["counters"]["envelopes_dropped"] == 2
+
+
+def test_who_brings_a_change_that_takes_back_too_much_is_asked_for_the_whole() -> None:
+    c = bytes(identity("c").node_id)
+    node = linked_node("b")
+    change = Interest(c, 3, 1, (Wish("t"),), (Wish("u"),) * (MAX_WISHES + 1))
+    effects = node.receive(1, decode_message(body_frame(change)), 0.0)
+    assert closed(effects) == []
+    assert sent(effects, InterestWanted) == [(1, InterestWanted((c,)))]
+    assert sent(effects, Interest) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maculaos.wire import messages
+from maculaos.wire import events, messages, seals, table
 from maculaos.wire.registry import ErrorCode, MessageType, RpcErrorCode, StreamClass
 
 if TYPE_CHECKING:
@@ -35,3 +35,27 @@ def test_the_fields_of_every_message_are_documented_in_order(kind: MessageType) 
     body = getattr(messages, "".join(word.capitalize() for word in kind.name.split("_")))
     fields = row_of(kind).split("|")[3]
     assert [field.split()[0] for field in fields.split(",")] == list(body.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "most"),
+    [
+        (("addresses",), table.MAX_ADDRESSES),
+        (("rumours",), messages.MAX_RUMOURS),
+        (("rumours",), messages.MAX_RUMOURS_OF_PROBE),
+        (("payloads",), events.MAX_PAYLOADS),
+        (("subscriptions", "deliveries"), events.MAX_SUBSCRIPTIONS),
+        (("trace",), events.MAX_TRACE),
+        (("sequences",), events.MAX_SEQUENCES),
+        (("added", "removed"), events.MAX_WISHES),
+        (("states", "nodes"), events.MAX_NODES),
+        (("methods",), events.MAX_SUBSCRIPTIONS),
+        (("contacts",), table.MAX_CONTACTS),
+        (("records",), table.MAX_RECORDS),
+        (("taken",), seals.MAX_TAKEN),
+    ],
+    ids=str,
+)
+def test_the_bound_of_every_array_is_documented(arrays: tuple[str, ...], most: int) -> None:
+    named = ", ".join(f"`{each}`" for each in arrays)
+    assert re.search(rf"^\| {named} \| [^|]+ \| {most:,} \|$", DOCUMENT, re.MULTILINE)

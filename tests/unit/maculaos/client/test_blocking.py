@@ -13,6 +13,7 @@ from lone_node import IDENTITY, lone_node
 from maculaos.client import CallFailed, NodeUnreachable, Value, caller, remaining
 from maculaos.client import mesh as asynchronous
 from maculaos.client.blocking import Mesh, connect
+from maculaos.settings import LimitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def node_in_a_thread() -> Iterator[Path]:
+def node_in_a_thread(limits: LimitSettings | None = None) -> Iterator[Path]:
     """The socket of a node that runs beside the test."""
     paths: list[Path] = []
     ready = threading.Event()
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def live() -> None:
-        async with lone_node() as node:
+        async with lone_node(limits) as node:
             over = asyncio.Event()
             loops.append((asyncio.get_running_loop(), over))
             paths.append(node.path)
@@ -66,6 +67,23 @@ def test_events_come_in_order_and_the_loop_ends_when_it_is_closed(mesh: Mesh) ->
             events.get(0.01)
         threading.Timer(0.05, events.close).start()
         assert list(events) == []
+
+
+def test_a_method_that_the_node_refuses_raises_and_the_connection_goes_on() -> None:
+    limits = LimitSettings(subscriptions=2)
+    with node_in_a_thread(limits) as path, connect(path, name="script") as mesh:
+        states: list[str] = []
+        mesh._mesh.on_state(states.append)
+        first = mesh.register("one", lambda value: value)
+        mesh.register("two", lambda value: value)
+        with pytest.raises(CallFailed, match="INVALID_REQUEST: more than 2 registered methods"):
+            mesh.register("three", lambda value: value)
+        with pytest.raises(CallFailed, match="INVALID_REQUEST"):
+            mesh.rpc("three")(lambda value: value)
+        assert mesh.call("two", 2) == 2
+        first.close()
+        mesh.register("three", lambda value: value)
+        assert (mesh.call("three", 3), states) == (3, [])
 
 
 def test_handlers_may_block_and_use_the_mesh(mesh: Mesh) -> None:

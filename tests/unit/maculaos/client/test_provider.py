@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maculaos.client import Value, caller, remaining
+from maculaos.client import CallFailed, NodeUnreachable, Value, caller, remaining
 from maculaos.errors import UsageError
 from maculaos.wire.messages import (
     RpcCall,
@@ -21,7 +21,7 @@ from maculaos.wire.messages import (
 )
 from maculaos.wire.registry import Answering, RpcErrorCode
 from maculaos.wire.values import decode_value, encode_value
-from stagenode import PUBLISHER, StageNode, on_stage, turn
+from stagenode import NOTHING, PUBLISHER, StageNode, on_stage, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -223,6 +223,87 @@ def test_registrations_come_back_with_the_node() -> None:
         await turn()
         (again,) = node.heard(RpcRegister)
         assert (again.methods, again.concurrency) == (("m",), 5)
+
+    on_stage(play)
+
+
+async def refusing(node: StageNode, mesh: Mesh, method: str) -> asyncio.Task[Any]:
+    """A registration that the node has refused; what was said after it is not answered yet."""
+    node.leaves_open = (RpcCall,)
+    registering = asyncio.ensure_future(mesh.register(method, lambda value: value))
+    await turn()
+    (asked,) = node.heard(RpcRegister)
+    node.tell(RpcError(asked.request, RpcErrorCode.INVALID_REQUEST, "no room"))
+    node.leaves_open = ()
+    return registering
+
+
+def answer_pings(node: StageNode) -> None:
+    """Say that everything up to now was read."""
+    for each in node.heard(RpcCall):
+        node.tell(RpcResult(each.call, NOTHING))
+
+
+def unheard() -> list[dict[str, Any]]:
+    """What the exception handler of the loop is told from now on."""
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    return said
+
+
+def test_a_registration_that_the_node_refuses_raises_and_leaves_nothing_behind() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        said = unheard()
+        registering = await refusing(node, mesh, "m")
+        answer_pings(node)
+        with pytest.raises(CallFailed, match="INVALID_REQUEST: no room"):
+            await registering
+        assert mesh.state == "connected"
+        node.heard(RpcRegister)
+        node.fall()
+        await node.connected.wait()
+        await turn()
+        assert node.heard(RpcRegister) == []
+        # It may be asked for anew, and a refusal of before says nothing of that.
+        await mesh.register("m", lambda value: value)
+        assert said == []
+
+    on_stage(play)
+
+
+def test_a_registration_whose_node_goes_meanwhile_raises_and_does_not_come_back() -> None:
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        registering = await refusing(node, mesh, "m")
+        node.fall()
+        with pytest.raises(NodeUnreachable):
+            await registering
+        await node.connected.wait()
+        await turn()
+        assert node.heard(RpcRegister) == []
+
+    on_stage(play)
+
+
+def test_a_refusal_that_nobody_waits_for_is_told_and_asked_about_whenever_the_node_returns() -> (
+    None
+):
+    async def play(node: StageNode, mesh: Mesh) -> None:
+        said = unheard()
+        mesh.rpc("one")(lambda value: value)
+        await mesh.register("two", lambda value: value, concurrency=3)
+        for refused in (("one",), ("two",), ("one", "two"), ()):
+            for asked in node.heard(RpcRegister):
+                if asked.methods[0] in refused:
+                    node.tell(RpcError(asked.request, RpcErrorCode.INVALID_REQUEST, "no room"))
+            assert [each["message"].split()[3].rstrip(";") for each in said] == list(refused)
+            assert all(isinstance(each["exception"], CallFailed) for each in said)
+            said.clear()
+            assert mesh.state == "connected"
+            node.fall()
+            await node.connected.wait()
+            await turn()
+        asked_last = [(each.methods, each.concurrency) for each in node.heard(RpcRegister)]
+        assert asked_last == [(("one",), 64), (("two",), 3)]
 
     on_stage(play)
 

@@ -6,6 +6,8 @@ import pytest
 
 from bare_node import HI, call, counter, identity, linked_node, sent, told
 from maculaos.effects import Send, SendToClient
+from maculaos.kademlia.methods import method_key
+from maculaos.node.entries import record_to_wire
 from maculaos.wire.messages import (
     Error,
     RpcCall,
@@ -16,7 +18,9 @@ from maculaos.wire.messages import (
     encode_message,
 )
 from maculaos.wire.registry import RpcErrorCode, StreamClass
+from maculaos.wire.table import FindValue, Values
 from maculaos.wire.values import encode_value
+from node_parts import record_by
 
 
 def test_a_call_goes_to_a_local_provider_first() -> None:
@@ -162,3 +166,14 @@ def test_unregistered_methods_are_no_longer_announced_or_called() -> None:
     assert sent(effects, RpcUnregister) == [(1, RpcUnregister(("add",)))]
     ((_, answer),) = told(node.receive_from_client(1, call(), 0.0))
     assert isinstance(answer, RpcError)
+
+
+def test_a_method_of_a_neighbour_that_found_no_room_is_looked_for_though_all_are_linked() -> None:
+    node = linked_node("b", subscriptions=10)
+    node.receive(1, RpcRegister(tuple(f"x{each}" for each in range(11))), 0.0)
+    effects = node.receive_from_client(1, call(method="x10", deadline_ms=9000), 0.0)
+    ((link, question),) = sent(effects, FindValue)
+    assert isinstance(question, FindValue)
+    provider = record_to_wire(record_by("b", method_key("x10")))
+    effects = node.receive(link, Values(question.request, (provider,), ()), 0.0)
+    assert [link for link, _ in sent(effects, RpcCall)] == [1]

@@ -45,6 +45,33 @@ def test_beyond_the_limit_or_with_a_bad_name_nothing_is_taken() -> None:
     assert len(providers) == 0
 
 
+def test_as_many_are_taken_as_there_is_room_for_in_the_table_and_the_share() -> None:
+    providers = Providers(limit=4, share=3)
+    assert providers.add_some(1, ("a", "a", "b")) == 0
+    assert providers.add_some(1, ("b", "c", "d", "e")) == 2
+    assert providers.add_some(2, ("a", "f")) == 1
+    assert (providers.methods_of(1), providers.methods_of(2)) == (("a", "b", "c"), ("a",))
+    assert len(providers) == 4
+    with pytest.raises(InvalidMethod):
+        providers.add_some(2, ("good", "not good"))
+    providers.drop(1)
+    assert providers.add_some(1, ("a", "b", "c")) == 0
+
+
+def test_the_table_is_partial_while_somebody_is_there_whose_methods_found_no_room() -> None:
+    providers, seen = Providers(limit=4, share=3), []
+    for change in (
+        lambda: providers.add_some(1, ("a", "b", "c")),
+        lambda: providers.add_some(1, ("d",)),
+        lambda: providers.add_some(2, ("a", "b")),
+        lambda: providers.drop(1),
+        lambda: providers.drop(2),
+    ):
+        change()
+        seen.append(providers.is_partial)
+    assert seen == [False, True, True, True, False]
+
+
 @given(st.sets(st.integers(0, 6), min_size=1), st.sets(st.integers(0, 6)))
 def test_who_is_avoided_is_not_chosen_while_there_is_another(
     there: set[int], avoided: set[int]
