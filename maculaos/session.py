@@ -15,7 +15,7 @@
     AWAITING_*          unknown type     -                 REFUSED      answer ERROR, close
     ESTABLISHED         unknown type     -                 the same     answer ERROR
     ESTABLISHED         malformed        -                 REFUSED      close, MALFORMED
-    ESTABLISHED         fragment, late   -                 REFUSED      close, LIMIT_EXCEEDED
+    ESTABLISHED         (unfinished)     -                 REFUSED      close, LIMIT_EXCEEDED
     ESTABLISHED         CLOSE            -                 REFUSED      close, as the peer said
     ESTABLISHED         any other        -                 the same     deliver
 
@@ -106,6 +106,8 @@ class Refuse:
 
     code: ErrorCode
     reason: str
+    # The peer's own words (CLOSE, ERROR), not a rule that it broke.
+    is_peers: bool = False
 
 
 SessionEffect: TypeAlias = Reply | Established | Deliver | Refuse
@@ -187,6 +189,10 @@ class Session:
             return self._refuse_frame(error, stream)
         return () if message is None else self._deliver(message)
 
+    def heard(self, now: float) -> None:
+        """Frames came on a stream: what the peer has begun may be waiting behind them."""
+        self._unpacker.assembler.heard(now)
+
     def plain_message(self, frame: Frame) -> Message | None:
         """The message of a frame that needs no rule of the session; nothing of any other.
 
@@ -224,7 +230,7 @@ class Session:
     ) -> tuple[SessionEffect, ...]:
         expected = _EXPECTED[self.state]
         if isinstance(message, Error) and self._terms.is_dialler:
-            return self._refuse(_known_code(message.code), f"refused: {message.detail}")
+            return self._end(message.code, f"refused: {message.detail}")
         if not isinstance(message, expected) or stream is not StreamClass.CONTROL:
             what = f"{type(message).__name__} on {stream.name} before {expected.__name__}"
             return self._refuse(ErrorCode.NOT_ALLOWED_YET, what)
@@ -260,7 +266,7 @@ class Session:
             case Handshake() | HandshakeAck():
                 return self._refuse(ErrorCode.MALFORMED, "the peer greeted twice")
             case Close():
-                return self._refuse(_known_code(message.code), message.reason or "closed by peer")
+                return self._end(message.code, message.reason or "closed by peer")
             case _:
                 return (Deliver(message),)
 
@@ -276,6 +282,12 @@ class Session:
         self.state = State.REFUSED
         self._waiting = []
         return (Refuse(code, reason),)
+
+    def _end(self, code: int, reason: str) -> tuple[SessionEffect, ...]:
+        """End it as the peer said."""
+        known = _known_code(code)
+        self._refuse(known, reason)
+        return (Refuse(known, reason, is_peers=True),)
 
 
 def _complaint(greeting: Handshake | HandshakeAck, proved: Identity) -> Refuse | None:

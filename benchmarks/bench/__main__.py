@@ -1,15 +1,20 @@
-"""``python -m bench``: measure, show a table, keep the figures; status 1 if one is missed."""
+"""``python -m bench``: measure, show a table, keep the figures; status 1 if not all is well."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from bench import links, mesh, messaging, reconciler, simulation
-from bench.figures import keep, show
+from bench.figures import Figure, keep, show
+from bench.parts import PartFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SUITES = {
     "links": links.figures,
@@ -42,14 +47,35 @@ def main() -> None:
     if arguments.realtime:
         # What is started from here inherits it.
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    people, found = Console(stderr=True), []
-    for name in arguments.suites or [each for each in SUITES if each not in LONG]:
-        for figure in SUITES[name](arguments.runs):
-            people.print(f"{name}: {figure.name}: {figure.median:.3g} {figure.unit}")
-            found.append(figure)
+    try:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.open("a").close()
+    except OSError as error:
+        parser.error(f"--out cannot be written: {error}")
+    found: list[Figure] = []
+    names = arguments.suites or [each for each in SUITES if each not in LONG]
+    try:
+        is_whole = _measure(names, arguments.runs, found)
+    finally:
+        # However it ends: it took long.
+        if found:
+            keep(found, arguments.out)
     show(found)
-    keep(found, arguments.out)
-    raise SystemExit(0 if all(figure.is_met for figure in found) else 1)
+    raise SystemExit(0 if is_whole and all(figure.is_met for figure in found) else 1)
+
+
+def _measure(names: Sequence[str], runs: int, found: list[Figure]) -> bool:
+    """Add the figures of each suite to ``found``, as they come; whether none of them failed."""
+    people, is_whole = Console(stderr=True), True
+    for name in names:
+        try:
+            for figure in SUITES[name](runs):
+                people.print(f"{name}: {figure.name}: {figure.median:.3g} {figure.unit}")
+                found.append(figure)
+        except PartFailed as error:
+            is_whole = False
+            people.print(f"{name}: {error}", markup=False)
+    return is_whole
 
 
 if __name__ == "__main__":

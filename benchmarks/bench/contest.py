@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.parts import Part, part
+from bench.parts import Part, PartFailed, part
 
 # A part that takes less of a processor than this is at rest; looked at so often, for so long.
 _AT_REST = 0.02
@@ -78,7 +78,7 @@ class Result:
 
 
 async def measure(contender: Contender, work: Work) -> Result:
-    """Set up, warm up, measure, take down."""
+    """Set up, warm up, measure, take down; raises ``PartFailed``, also if nothing arrives."""
     # Sockets of daemons lie in it, and their paths must be short.
     with tempfile.TemporaryDirectory(prefix="bench.", dir="/tmp") as path:
         async with AsyncExitStack() as stack:
@@ -128,12 +128,14 @@ async def _messages(giver: Part, takers: list[Part], others: list[Part]) -> Resu
         taker.tell(gave["count"])
     took = await asyncio.gather(*(taker.hear() for taker in takers))
     done = sum(each["count"] for each in took)
+    if not done:
+        raise PartFailed(f"of {gave['count']} messages, none arrived")
     last_s = max(each["last_s"] for each in took)
     used_s = gave["cpu_s"] + sum(each["cpu_s"] for each in took) + _cpu_s(others) - before_s
     return Result(
         sent=gave["count"] * len(takers),
         done=done,
-        rate=done / (last_s - gave["began_s"]) if done else 0.0,
+        rate=done / (last_s - gave["began_s"]),
         cpu_s=used_s,
         taker_mib=max(each["rss_kib"] for each in took) / 1024,
     )

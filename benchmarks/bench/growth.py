@@ -30,7 +30,7 @@ _REMAINS: Final = 0.5
 
 
 def figures() -> Iterator[Figure]:
-    """Ourselves only, once for each number of topics and of peers."""
+    """Ourselves only, once for each number of topics and of peers; raises ``PartFailed``."""
     by_topics = {n: _found(Work(role="publish", topics=n)) for n in TOPICS}
     by_peers = {n: _found(Work(role="publish", takers=n)) for n in PEERS}
     for what, found in (("topics", by_topics), ("peers", by_peers)):

@@ -48,21 +48,28 @@ class Part:
 
     @property
     def cpu_s(self) -> float:
-        """Seconds of the CPU that it took until now."""
-        times = psutil.Process(self.pid).cpu_times()
+        """Seconds of the CPU that it took until now; raises ``PartFailed``."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            raise self.failed("ended") from None
         return float(times.user + times.system)
 
     async def hear(self) -> dict[str, Any]:
-        """The next line that it says."""
+        """The next line that it says; raises ``PartFailed``."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 line = await self._out.readline()
         except TimeoutError:
-            raise PartFailed(f"{self.name} says nothing\n{self._last_words()}") from None
+            raise self.failed("says nothing") from None
         if not line:
-            raise PartFailed(f"{self.name} ended\n{self._last_words()}")
+            raise self.failed("ended")
         said: dict[str, Any] = json.loads(line)
         return said
+
+    def failed(self, how: str) -> PartFailed:
+        """What to raise of it: how it failed, and its last words."""
+        return PartFailed(f"{self.name} {how}\n{self._log.read_text(errors='replace')[-3000:]}")
 
     def tell(self, *words: object) -> None:
         """Give it a line."""
@@ -89,9 +96,6 @@ class Part:
         if out is None:
             raise PartFailed(f"{self.name} has no output")
         return out
-
-    def _last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-3000:]
 
 
 @asynccontextmanager

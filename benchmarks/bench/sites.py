@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import throwaway
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from bench.parts import Part
     from credentials import RealmFolder
 
 _MACULA: Final = OUR_PYTHON.with_name("macula")
@@ -105,19 +106,28 @@ async def _broker(
     configuration.write_text(settings.format(port=port, folder=folder))
     command = [_found(program), *words, str(configuration)]
     async with part("broker", command, folder) as broker:
-        await _listening(port)
+        await _listening(broker, port)
         here = ["--folder", str(folder), "--dial", str(port)]
         yield Places(here, [here] * takers, [broker])
 
 
-async def _listening(port: int) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while True:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)
+async def _listening(broker: Part, port: int) -> None:
+    """Wait until it can be connected to; raises ``PartFailed``."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            while not await _answers(port):  # noqa: ASYNC110  # what is awaited is no event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise broker.failed("does not listen") from None
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _nodes(folder: Path, takers: int) -> list[Path]:

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
 
 import typer
 
@@ -72,7 +72,11 @@ def picture(
     if len(sockets) != 2:
         raise UsageError("a picture takes two nodes", "give --socket twice")
     sessions = [new_session(nick, f"{n:016x}") for n, nick in enumerate(PEOPLE, start=1)]
-    out.write_text(asyncio.run(draw(sessions, sockets)))
+    # Opened first: a place that cannot be written should not cost the talk.
+    with _opened(out) as file:
+        drawn = asyncio.run(draw(sessions, sockets))
+        file.truncate(0)
+        file.write(drawn)
 
 
 def new_session(nick: str, seat: str) -> Session:
@@ -81,9 +85,22 @@ def new_session(nick: str, seat: str) -> Session:
     return Session(House(Me(seat, check_nick(nick), int(clock.now() * 1000))), clock)
 
 
+def _opened(path: Path) -> TextIO:
+    """The file to write, with what is in it; raises ``UsageError``."""
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", "name another file") from error
+
+
 def _login() -> str:
     """The name of this user, as far as it can be a nick."""
-    return re.sub(r"[^\w.-]", "", getpass.getuser())[:24] or "somebody"
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container a user may have no name.
+        login = ""
+    return re.sub(r"[^\w.-]", "", login)[:24] or "somebody"
 
 
 def _way_to(socket: Path | None, config: Path | None) -> Way:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from chat.agreement import Agreement
-from chat.message import Message, stamp
+from chat.message import MAX_AHEAD_MS, Message, stamp
 from chat.names import check_nick, check_room, clean
 from chat.room import Fate, Mark, Room
 from chat.roster import MAX_ROOMS_OF_ONE, Beat, Member, Roster, Seen, State
@@ -25,8 +25,6 @@ MAX_PRIVATE: Final = 50
 # So long somebody is held to write who said so; so often they say so at most.
 WRITING_S: Final = 4.0
 WRITING_INTERVAL_S: Final = 2.0
-# A clock that is off by more is not believed.
-MAX_AHEAD_MS: Final = 300_000
 # How many of those who are in a room are asked what was said.
 WITNESSES: Final = 3
 
@@ -56,8 +54,10 @@ class House:
         self.me = me
         self.rooms: dict[str, Room] = {}
         self.roster = Roster()
-        # The one that is looked at; empty before the first is entered.
+        # The one that is looked at; empty before the first is entered, and after the last is left.
         self.current = ""
+        # Where this person is meanwhile: nobody speaks there, but things are told.
+        self.nowhere = Room("")
         self._number = 0
         self._agreement = Agreement()
 
@@ -79,9 +79,7 @@ class House:
         """The key of the conversation with ``member``, which begins if there is none."""
         key = f"@{member.seat}"
         if key not in self.rooms:
-            private = [each for each, room in self.rooms.items() if room.is_private]
-            if len(private) >= MAX_PRIVATE:
-                del self.rooms[private[0]]
+            self._make_room()
             self.rooms[key] = Room(member.seat, is_private=True)
         return key
 
@@ -93,6 +91,11 @@ class House:
             self.current = ""
             if self.rooms:
                 self.look_at(next(iter(self.rooms)))
+
+    @property
+    def looked_at(self) -> Room:
+        """The room that is looked at, or ``nowhere``."""
+        return self.rooms[self.current] if self.current else self.nowhere
 
     def look_at(self, key: str) -> None:
         """Make ``key`` the room that is looked at."""
@@ -199,8 +202,8 @@ class House:
         return [Seen(self.beat(), node_id), *self.roster.tell()]
 
     def notice(self, key: str, text: str, now_ms: int) -> None:
-        """Tell the person something in that room."""
-        room = self.rooms.get(key)
+        """Tell the person something in that room; an empty key is nowhere."""
+        room = self.rooms.get(key) if key else self.nowhere
         if room is not None:
             room.notice(text, now_ms)
 
@@ -211,6 +214,14 @@ class House:
             return key
         member = self.roster.get(room.name)
         return f"@{self.roster.label(member)}" if member else "@somebody who left"
+
+    def _make_room(self) -> None:
+        """Let one conversation give way if there are too many: the oldest, read ones first."""
+        private = [each for each, room in self.rooms.items() if room.is_private]
+        if len(private) >= MAX_PRIVATE:
+            # Never the one that is looked at.
+            others = (each for each in private if each != self.current)
+            self.leave(min(others, key=lambda each: bool(self.rooms[each].unread)))
 
     def _own_rooms(self) -> list[str]:
         return [room.name for room in self.rooms.values() if not room.is_private]
@@ -288,7 +299,7 @@ class House:
 
 def _is_ahead(message: Message, now_ms: int) -> bool:
     """Whether it would stand below everything for ever."""
-    return message.at_ms > now_ms + MAX_AHEAD_MS
+    return message.at_ms >= now_ms + MAX_AHEAD_MS
 
 
 def _is_in(member: Member, room: Room) -> bool:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from maculaos.client import Value
 
 T = TypeVar("T")
-# How far the clock of whoever wrote the last message may pull ours forward.
-MAX_PULL_MS: Final = 60_000
+# A clock that is so far ahead is not believed: what it stamps would stand below everything. A clock
+# that is believed pulls ours forward, by as much; or an answer could stand above its question.
+MAX_AHEAD_MS: Final = 300_000
 _INT53: Final = 2**53 - 1
 _Natural = Annotated[int, Meta(ge=0, le=_INT53)]
 
@@ -72,7 +73,7 @@ def many_from_value(value: Value, limit: int) -> list[Message]:
 
 def stamp(now_ms: int, latest_ms: int) -> int:
     """When a new message was said: now, but after the latest that was seen."""
-    return max(now_ms, min(latest_ms + 1, now_ms + MAX_PULL_MS))
+    return max(now_ms, min(latest_ms + 1, now_ms + MAX_AHEAD_MS))
 
 
 def _cleaned(message: Message) -> Message:

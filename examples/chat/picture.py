@@ -27,10 +27,23 @@ _LOOK_S: Final = 0.05
 ROOMS: Final = ("lobby", "garden")
 
 
-async def draw(sessions: Sequence[Session], sockets: Sequence[Path]) -> str:
-    """The screen of the last of three people as SVG; the others talk at the second node."""
+async def draw(
+    sessions: Sequence[Session], sockets: Sequence[Path], limit_s: float = DEADLINE_S
+) -> str:
+    """The screen of the last of three people as SVG; the others talk at the second node.
+
+    Raises ``UsageError`` if they do not hear each other within ``limit_s`` seconds.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            return await _draw(sessions, sockets)
+    except TimeoutError:
+        raise UsageError("the nodes do not hear each other", "see: macula members") from None
+
+
+async def _draw(sessions: Sequence[Session], sockets: Sequence[Path]) -> str:
     bob, cleo, anna = sessions
-    async with asyncio.timeout(DEADLINE_S), AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         for name in ROOMS:
             for session in sessions:
                 session.house.enter(name)
@@ -92,12 +105,8 @@ async def _living(session: Session, socket: Path) -> AsyncIterator[None]:
 
 
 async def _until(what: Callable[[], object]) -> None:
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not what():  # noqa: ASYNC110  # what is awaited is no event
-                await asyncio.sleep(_LOOK_S)
-    except TimeoutError:
-        raise UsageError("the nodes do not hear each other", "see: macula members") from None
+    while not what():  # noqa: ASYNC110  # what is awaited is no event
+        await asyncio.sleep(_LOOK_S)
 
 
 def _without_fonts(svg: str) -> str:

@@ -170,9 +170,9 @@ class Chat(App[None]):
 
     def action_turn(self, step: int) -> None:
         """Look at the next room, or the one before."""
-        keys = list(self._house.rooms)
+        keys, current = list(self._house.rooms), self._house.current
         if keys:
-            at = keys.index(self._house.current) + step
+            at = keys.index(current) + step if current else 0
             self._house.look_at(keys[at % len(keys)])
             self.note()
 
@@ -206,7 +206,7 @@ class Chat(App[None]):
             "me": self._say,
             "msg": self._whisper,
             "join": self._join,
-            "leave": lambda _: self.session.leave(self._house.current),
+            "leave": lambda _: self.session.leave(self._current()),
             "nick": lambda order: self.session.rename(order.words[0]),
             "away": lambda _: self.session.toggle_away(),
             "who": self._who,
@@ -217,9 +217,7 @@ class Chat(App[None]):
         }
 
     async def _say(self, order: Order) -> None:
-        if not self._house.current:
-            raise UsageError("you are in no room", "enter one: /join lobby")
-        self._send(self._house.current, order.words[0], is_action=order.name == "me")
+        self._send(self._current(), order.words[0], is_action=order.name == "me")
 
     async def _whisper(self, order: Order) -> None:
         name, text = order.words
@@ -232,9 +230,9 @@ class Chat(App[None]):
         self._send(self.session.whisper_to(found[0]), text)
 
     def _send(self, key: str, text: str, *, is_action: bool = False) -> None:
-        said = Emoji.replace(text)
+        message = self.session.compose(key, Emoji.replace(text), is_action=is_action)
         # The answer is not waited for: the mark beside the line tells what became of it.
-        self.run_worker(self.session.say(key, said, is_action=is_action), group="say")
+        self.run_worker(self.session.carry(self._house.rooms[key], message), group="say")
 
     async def _join(self, order: Order) -> None:
         await self.session.enter(order.words[0])
@@ -255,8 +253,14 @@ class Chat(App[None]):
 
     async def _clear(self, order: Order) -> None:
         del order
-        self._house.rooms[self._house.current].clear()
+        self._house.looked_at.clear()
         self.note()
+
+    def _current(self) -> str:
+        """The key of the room that is looked at; raises ``UsageError`` if there is none."""
+        if not self._house.current:
+            raise UsageError("you are in no room", "enter one: /join lobby")
+        return self._house.current
 
     def _tell(self, text: str) -> None:
         self.session.tell(self._house.current, text)
@@ -272,14 +276,12 @@ class Chat(App[None]):
         self._is_dirty = False
         if not self.is_running or not self.query("#talk"):
             return
-        room = self._house.rooms.get(self._house.current)
+        room = self._house.looked_at
         self._draw_bar()
         self._draw_rooms()
-        rows = view.talk(self._house, room) if room is not None else ()
-        self.query_one(Paper).write(rows, is_new=room is not self._shown)
+        self.query_one(Paper).write(view.talk(self._house, room), is_new=room is not self._shown)
         self._shown = room
-        people = self.query_one("#people", Static)
-        people.update(view.people(self._house, room) if room is not None else "")
+        self.query_one("#people", Static).update(view.people(self._house, room))
         self._draw_writers()
         self._ring()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from chat.house import House, Question
+    from chat.message import Message
+    from chat.room import Room
     from chat.roster import Beat, Member
     from maculaos.client import Event, Mesh, Subscription, Value
     from maculaos.host.clock import Clock
@@ -117,10 +119,18 @@ class Session:
         await self._beat()
 
     async def say(self, key: str, text: str, *, is_action: bool = False) -> None:
-        """Say ``text`` in that room; what becomes of it is marked there."""
+        """Say ``text`` in that room, and wait until it is taken; raises ``UsageError``."""
+        message = self.compose(key, text, is_action=is_action)
+        await self.carry(self.house.rooms[key], message)
+
+    def compose(self, key: str, text: str, *, is_action: bool = False) -> Message:
+        """A new message in that room, to ``carry``; raises ``UsageError`` for an empty one."""
         message = self.house.compose(key, text, self._now_ms(), is_action=is_action)
-        room = self.house.rooms[key]
         self.on_change()
+        return message
+
+    async def carry(self, room: Room, message: Message) -> None:
+        """Bring a message that was composed to others; what becomes of it is marked in ``room``."""
         try:
             if room.is_private:
                 await self._connected().call(

@@ -1,13 +1,14 @@
 """The ``macula`` command: it starts a node, talks to one, and makes identities.
 
 Data goes to standard output, words for people to standard error. Every expected error is one
-line with the next move and an exit code; only a bug shows a traceback. Nothing is decided here.
+line with the next move and an exit code, and what the system refuses is one line, too; only a bug
+shows a traceback. Nothing is decided here.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
 
@@ -68,6 +69,19 @@ def main() -> None:
         for line in complaint(error):
             typer.echo(f"macula: {line}", err=True)
         sys.exit(exit_code(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _end_refused(error)
+
+
+def _end_refused(error: OSError) -> NoReturn:
+    """End with what the system refuses: a full disk, an output that cannot be written."""
+    what = f"{error.filename}: " if error.filename is not None else ""
+    typer.echo(f"macula: {_printable(f'{what}{error.strerror}')}", err=True)
+    # What is still held back for standard output would be tried again, and complained of again.
+    sys.stdout = None
+    sys.exit(1)
 
 
 def exit_code(error: MaculaError) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from maculaos.cli.ending import ending_on_signals
 from maculaos.cli.mesh import (
     PatienceOption,
     SocketOption,
@@ -91,8 +91,7 @@ async def _print_parts(
 
 def _print(result: Value) -> None:
     if isinstance(result, bytes):
-        sys.stdout.buffer.write(result)
-        sys.stdout.buffer.flush()
+        typer.echo(result, nl=False)
     else:
         print_json(result)
 
@@ -117,7 +116,7 @@ def register(  # noqa: PLR0913  # typer takes one parameter per option
 ) -> None:
     """Answer calls of METHOD until interrupted: by a program, a fixed value, or an echo.
 
-    PROGRAM runs once for each call, and ends when its caller gives up.
+    PROGRAM runs once for each call, and ends when its caller gives up, or this verb does.
 
     It finds the node that calls in MACULA_CALLER, and the method in MACULA_METHOD.
     """
@@ -141,7 +140,8 @@ def _handler(method: str, program: tuple[str, ...], reply: str | None, limit_s: 
 
 
 async def _serve(mesh: Mesh, method: str, handle: Handler, concurrency: int) -> NoReturn:
-    async with mesh.register(method, handle, concurrency=concurrency):
+    # What runs for a call would go on without a caller, and without its limit.
+    async with ending_on_signals(), mesh.register(method, handle, concurrency=concurrency):
         tell(f"answering {method} at {mesh.node_name}; Ctrl-C ends it")
         raise await mesh.wait_lost()
 

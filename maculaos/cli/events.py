@@ -136,6 +136,8 @@ def publish(  # noqa: PLR0913  # typer takes one parameter per option
         raise UsageError("publish takes a VALUE, --bytes or --lines", "give exactly one of them")
     if retain and lines:
         raise UsageError("--retain keeps one value", "publish it without --lines")
+    if (from_stdin or lines) and sys.stdin is None:
+        raise UsageError("standard input is closed", "open it, or give a VALUE")
     manner = _Manner(topic, priority.value, ttl, retain or 0.0, acknowledge, timeout)
     if lines:
         count = ask(socket, lambda mesh: _publish_lines(mesh, manner))

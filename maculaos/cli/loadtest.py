@@ -8,7 +8,8 @@ import platform
 import random
 import shlex
 import sys
-from contextlib import asynccontextmanager, suppress
+import tempfile
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,10 +19,13 @@ from rich.console import Console
 from rich.live import Live
 
 from maculaos import __version__
+from maculaos.cli.ending import ending_on_signals
 from maculaos.cli.loadview import progress, summary
 from maculaos.cli.mesh import JsonOption, print_json
 from maculaos.errors import MaculaError, UsageError
 from maculaos.host.clock import SystemClock
+from maculaos.host.entropy import SystemEntropy
+from maculaos.host.files import write_atomically
 from maculaos.loadtest.faults import read_fault
 from maculaos.loadtest.report import Provenance, report_of
 from maculaos.loadtest.run import Run
@@ -29,7 +33,7 @@ from maculaos.loadtest.scenario import Scenario
 from maculaos.loadtest.site import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from maculaos.host.clock import Clock
     from maculaos.loadtest.outcome import Outcome
@@ -59,7 +63,9 @@ Faults = Annotated[
     list[str] | None,
     typer.Option(help="kill:n2@5, kill:n2@5+3, pause:n2@5+2, loss:n2:10%@5+3; repeat it."),
 ]
-Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+Seed = Annotated[
+    int, typer.Option(help="Of what is drawn at random: payloads, losses, a whole virtual run.")
+]
 Report = Annotated[Path | None, typer.Option(help="Write charts and figures to this HTML file.")]
 
 _LOOK_S: Final = 0.25
@@ -111,21 +117,16 @@ def loadtest(  # noqa: PLR0913  # typer takes one parameter per option
     provenance = _provenance()
     if report is not None:
         # Before the work: a report that cannot be written should not cost a run.
-        _write(report, "")
+        _try(report)
     people = Console(stderr=True, highlight=False, soft_wrap=True)
     people.print(scenario.in_words())
     if virtual:
-        outcome = _rehearse(scenario, latency / 1000, people)
+        outcome, fallen = _rehearse(scenario, latency / 1000, people), list[str]()
     else:
-        outcome = asyncio.run(_perform(scenario, tuple(at or ()), people))
-    if report is not None:
-        _write(report, report_of(outcome, provenance))
+        outcome, fallen = asyncio.run(_perform(scenario, tuple(at or ()), people))
+    # Before the report, which may fail yet: a run takes its time.
     _tell(outcome, provenance, as_json=as_json)
-    if not outcome.keeps_its_word:
-        broken = outcome.counts.lost - outcome.counts.away
-        raise MaculaError(
-            f"{broken} acknowledged deliveries were lost, with their subscriber there"
-        )
+    _conclude(outcome, fallen, provenance, report)
 
 
 def _rehearse(scenario: Scenario, latency_s: float, people: Console) -> Outcome:
@@ -140,17 +141,33 @@ def _rehearse(scenario: Scenario, latency_s: float, people: Console) -> Outcome:
     return rehearsal.outcome()
 
 
-async def _perform(scenario: Scenario, sockets: tuple[Path, ...], people: Console) -> Outcome:
+async def _perform(
+    scenario: Scenario, sockets: tuple[Path, ...], people: Console
+) -> tuple[Outcome, list[str]]:
+    """What came of it, and in words which nodes ended by themselves."""
     clock, rng = SystemClock(), _rng(scenario)
-    async with _site(scenario, sockets, clock) as site:
-        run = Run(scenario, site, clock, rng)
+    async with ending_on_signals(), _site(scenario, sockets, clock) as site:
+        run = Run(scenario, site, clock, rng, _number())
         watching = asyncio.create_task(_watch(run, people, clock))
         try:
-            return await run.perform()
+            return await run.perform(), _fallen(site)
+        except MaculaError as error:
+            if fallen := _fallen(site):
+                raise MaculaError("; ".join((str(error), *fallen))) from error
+            raise
         finally:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
+
+
+def _fallen(site: Site) -> list[str]:
+    return [f"{name} ended by itself: {what}" for name, what in site.fallen().items()]
+
+
+def _number() -> int:
+    """A number of a run's own, above 0 and of 32 bits: two of one seed may meet in one mesh."""
+    return 1 + int.from_bytes(SystemEntropy().draw(4)) % (2**32 - 1)
 
 
 @asynccontextmanager
@@ -184,6 +201,26 @@ def _tell(outcome: Outcome, provenance: Provenance, *, as_json: bool) -> None:
         Console(highlight=False).print(summary(outcome))
 
 
+def _conclude(
+    outcome: Outcome, fallen: list[str], provenance: Provenance, report: Path | None
+) -> None:
+    """Write the report, then raise ``MaculaError`` for what nobody may overlook."""
+    failures = [*fallen]
+    if not outcome.keeps_its_word:
+        broken = outcome.counts.lost - outcome.counts.away
+        what = f"{broken} acknowledged deliveries were lost, with their subscriber there"
+        failures.append(what)
+    try:
+        if report is not None:
+            _write(report, report_of(outcome, provenance))
+    except UsageError as error:
+        if not failures:
+            raise
+        failures.append(str(error))
+    if failures:
+        raise MaculaError("; ".join(failures))
+
+
 def _provenance() -> Provenance:
     moment = datetime.fromtimestamp(SystemClock().now(), UTC)
     return Provenance(
@@ -198,9 +235,32 @@ def _rng(scenario: Scenario) -> random.Random:
     return random.Random(scenario.seed)  # noqa: S311  # padding and names are no secrets
 
 
+def _try(path: Path) -> None:
+    """Refuse what cannot be written; what is there stays as it is."""
+    with _complaining(path):
+        if path.exists():
+            path.open("ab").close()
+        if _is_replaced(path):
+            tempfile.TemporaryFile(dir=path.resolve().parent).close()
+
+
 def _write(path: Path, text: str) -> None:
+    with _complaining(path):
+        if _is_replaced(path):
+            write_atomically(path.resolve(), text.encode())
+        else:
+            path.write_text(text, encoding="utf-8")
+
+
+def _is_replaced(path: Path) -> bool:
+    """Whether a file takes the place of ``path``; a pipe or a device is written to instead."""
+    return path.is_file() or not path.exists()
+
+
+@contextmanager
+def _complaining(path: Path) -> Iterator[None]:
     try:
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         what = f"cannot write the report to {path}: {error.strerror}"
         raise UsageError(what, "choose another file with --report") from error

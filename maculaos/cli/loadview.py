@@ -32,7 +32,7 @@ def progress(run: Run | Rehearsal) -> RenderableType:
     bar.add_row(f"{run.phase.value:<8}", done, f"{now_s:.1f} of {duration_s:g} s")
     # The last part of the run that is complete.
     timeline = run.load.timeline
-    last = timeline.at(run.now_s - timeline.slot_s)
+    last = timeline.seen(run.now_s - timeline.slot_s)
     checker = run.load.checker
     rates = Text(
         f"{last.published / timeline.slot_s:,.0f} published/s, "

@@ -208,7 +208,7 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
 
 def _show(table: Table) -> None:
     # Whoever reads from a pipe wants whole lines, not what fits a terminal.
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    Console(width=None if sys.stdout and sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def _printable(text: str) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from maculaos.cli.mesh import JsonOption, SocketOption, ask
 from maculaos.cli.overview import CALLS, EVENTS, Overview, Sample, between
-from maculaos.client import NodeUnreachable
+from maculaos.client import CallFailed, NodeUnreachable
 from maculaos.host.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from maculaos.client import Mesh
+    from maculaos.errors import MaculaError
     from maculaos.host.clock import Clock
 
 # More rows are no help to people; --json has all of them.
@@ -41,8 +42,8 @@ class Screen(Protocol):
         """Show one look at the node called ``name``."""
         ...
 
-    def tell_gone(self, why: NodeUnreachable) -> None:
-        """The node is gone; raises ``why`` where that ends it all."""
+    def tell_gone(self, why: MaculaError) -> None:
+        """The node is gone, or hangs; raises ``why`` where that ends it all."""
         ...
 
 
@@ -85,7 +86,7 @@ def view(name: str, now: Overview) -> RenderableType:
 def _watch(
     socket: Path | None, screen: Screen, clock: Clock, interval_s: float, *, once: bool
 ) -> bool:
-    """Look at the node until it is gone; whether that was all that was wished."""
+    """Look at the node until it is gone or hangs; whether that was all that was wished."""
 
     async def look(mesh: Mesh) -> None:
         before = Sample(clock.monotonic(), await mesh.stats())
@@ -99,7 +100,7 @@ def _watch(
 
     try:
         ask(socket, look)
-    except NodeUnreachable as gone:
+    except (NodeUnreachable, CallFailed) as gone:
         screen.tell_gone(gone)
     return once
 
@@ -127,7 +128,7 @@ class _Window:
         self._was_up = True
         self._live.update(view(name, now), refresh=True)
 
-    def tell_gone(self, why: NodeUnreachable) -> None:
+    def tell_gone(self, why: MaculaError) -> None:
         if not self._was_up:
             raise why
         self._live.update(Text(f"{why}; looking for it again", style="yellow"), refresh=True)
@@ -142,7 +143,7 @@ class _Pages:
     def show(self, name: str, now: Overview) -> None:
         self._console.print(view(name, now), "")
 
-    def tell_gone(self, why: NodeUnreachable) -> None:
+    def tell_gone(self, why: MaculaError) -> None:
         raise why
 
 
@@ -152,7 +153,7 @@ class _Lines:
     def show(self, name: str, now: Overview) -> None:
         typer.echo(json.dumps({"name": name, **now.to_dict()}))
 
-    def tell_gone(self, why: NodeUnreachable) -> None:
+    def tell_gone(self, why: MaculaError) -> None:
         raise why
 
 

@@ -49,6 +49,7 @@ class Fleet:
         self._clock = clock
         self._proxies: Proxies | None = None
         self._running: dict[str, Program] = {}
+        self._fallen: dict[str, str] = {}
         # Whoever holds the writing end lives; when it is gone, the nodes end by themselves.
         self._alive, self._life = os.pipe()
 
@@ -98,27 +99,38 @@ class Fleet:
 
     async def kill(self, node: str) -> None:
         """See ``Site``."""
-        program = self._running.pop(node)
-        program.signal_group(signal.SIGKILL)
-        await self._ended(program)
+        self.fallen()
+        if program := self._running.pop(node, None):
+            program.signal_group(signal.SIGKILL)
+            await self._ended(program)
 
     def pause(self, node: str) -> None:
         """See ``Site``."""
-        self._running[node].signal_group(signal.SIGSTOP)
+        self._signal(node, signal.SIGSTOP)
 
     def resume(self, node: str) -> None:
         """See ``Site``."""
-        self._running[node].signal_group(signal.SIGCONT)
+        self._signal(node, signal.SIGCONT)
 
     def lose(self, node: str, share: float) -> None:
         """See ``Site``."""
         if self._proxies is not None:
             self._proxies.lose(node, share)
 
+    def fallen(self) -> dict[str, str]:
+        """See ``Site``."""
+        # Who ended is reaped, and asked and signalled no more: its process id is free.
+        for name in [each for each, program in self._running.items() if program.has_ended()]:
+            status = self._running.pop(name).reap()
+            how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+            self._fallen.setdefault(name, f"{how}; {self._last_words(name)}")
+        return dict(self._fallen)
+
     async def close(self) -> None:
         """End every node, by force: nobody is left who could miss it."""
         os.close(self._life)
         os.close(self._alive)
+        self.fallen()
         for program in self._running.values():
             program.signal_group(signal.SIGKILL)
         for program in self._running.values():
@@ -126,6 +138,11 @@ class Fleet:
         self._running.clear()
         if self._proxies is not None:
             self._proxies.close()
+
+    def _signal(self, node: str, number: int) -> None:
+        self.fallen()
+        if program := self._running.get(node):
+            program.signal_group(number)
 
     def _launch(self, name: str) -> None:
         log = os.open(self._folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -149,8 +166,8 @@ class Fleet:
         try:
             async with asyncio.timeout(START_DEADLINE_S):
                 while not await self._knows(name, members):
-                    if self._running[name].has_ended():
-                        raise UsageError(f"{name} did not start: {self._last_words(name)}", "")
+                    for one, what in self.fallen().items():
+                        raise UsageError(f"{one} did not start: {what}", "")
                     await self._clock.wait(_POLL_S)
         except TimeoutError:
             what = f"{name} does not know all nodes within {START_DEADLINE_S:g} s"
@@ -171,7 +188,7 @@ class Fleet:
 
     def _last_words(self, name: str) -> str:
         lines = (self._folder / f"{name}.log").read_text(errors="replace").splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return f"its last words: {lines[-1]}" if lines else "it said nothing"
 
 
 @asynccontextmanager
@@ -185,8 +202,11 @@ async def fleet(scenario: Scenario, clock: Clock) -> AsyncIterator[Fleet]:
         await made.start_all()
         yield made
     finally:
-        await made.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            await made.close()
+        finally:
+            # Whoever is told twice to end does not wait for nodes, but keys go all the same.
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -57,8 +57,10 @@ class Machine:
         self.life = 0
         self.is_up = False
         self.is_paused = False
-        # Of the datagrams to and from here, thrown away.
+        self.pauses = 0
+        # Of the datagrams to and from here, thrown away, and until when.
         self.loss = 0.0
+        self.loses_until = 0.0
         self.links: dict[int, End] = {}
         # What comes while nothing is done.
         self.held: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
@@ -89,6 +91,10 @@ class Machine:
     def is_awake(self) -> bool:
         """Whether the node runs, and does what comes."""
         return self.is_up and not self.is_paused
+
+    def loss_at(self, moment: float) -> float:
+        """The share of the datagrams that is thrown away then."""
+        return self.loss if moment < self.loses_until else 0.0
 
     def boot(self, now: float) -> None:
         """Begin another life of the node, which knows nothing of the last one."""

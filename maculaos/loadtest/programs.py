@@ -136,6 +136,10 @@ class Publisher:
     async def _publish_quickly(self, mesh: Mesh) -> None:
         """At most once: nothing is waited for but room."""
         while (due := self._due()) is not None:
+            if self._schedule is None and mesh.state != _CONNECTED:
+                # Nothing is owed to a schedule: what would be refused at once is not even made.
+                await self._stage.clock.wait(_LOOK_S)
+                continue
             while self._sent < due:
                 sequence, payload = self._next()
                 try:

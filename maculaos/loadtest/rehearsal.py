@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: Virtual seconds.
 SETTLE_DEADLINE_S: Final = 120.0
 QUIET_S: Final = 45.0
+DRAIN_DEADLINE_S: Final = 300.0
 _TRIAL_EVERY_S: Final = 0.1
 _COME_BACK_S: Final = 0.1
 _CREDIT: Final = 1 << 30
@@ -204,7 +205,7 @@ class Rehearsal:
             case Kind.PAUSE:
                 self._mesh.pause(fault.node)
             case Kind.LOSS:
-                self._mesh.lose(fault.node, fault.share)
+                self._mesh.lose(fault.node, fault.share, fault.for_s)
         if fault.until_s <= self._scenario.duration_s:
             self._agenda.at(self._began_at + fault.until_s, self._relieve, fault)
 
@@ -216,10 +217,12 @@ class Rehearsal:
             case Kind.PAUSE:
                 self._mesh.resume(fault.node)
             case Kind.LOSS:
-                self._mesh.lose(fault.node, 0.0)
+                self._mesh.lose(fault.node, 0.0, 0.0)
 
     def _is_quiet(self) -> bool:
         """Whether everything has come, or nothing comes any more."""
+        if self.now_s > self._scenario.duration_s + DRAIN_DEADLINE_S:
+            return True
         is_answered = not any(self._open.values())
         waited_s = self.now_s - max(self._last_delivery_s, self._scenario.duration_s)
         return is_answered and (self.load.checker.is_complete() or waited_s > QUIET_S)

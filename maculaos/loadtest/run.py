@@ -38,11 +38,14 @@ _POLL_S: Final = 0.02
 class Run:
     """One run at nodes that are up; look at it while it runs, then take its outcome."""
 
-    def __init__(self, scenario: Scenario, site: Site, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, scenario: Scenario, site: Site, clock: Clock, rng: random.Random, number: int
+    ) -> None:
+        """``number`` (1 to 2**32 - 1) is this run's own: runs at the same nodes differ by it."""
         self.phase = Phase.SETTLING
         # The faults that have begun and are not over.
         self.afflictions: list[Fault] = []
-        self.load = Load(scenario, rng.randrange(1, 2**32))
+        self.load = Load(scenario, number)
         self._scenario = scenario
         self._site = site
         self._clock = clock

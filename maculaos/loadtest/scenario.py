@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -56,6 +57,7 @@ class Scenario:
             raise UsageError(what, "give a lower --rate, or a shorter --duration")
         for fault in self.faults:
             self._check_fault(fault)
+        self._check_overlaps()
 
     @property
     def fan_out(self) -> float:
@@ -108,6 +110,19 @@ class Scenario:
         if last_s > self.duration_s:
             what = f"{fault} is not over within the {self.duration_s:g} s of the run"
             raise UsageError(what, "let the run last longer")
+
+    def _check_overlaps(self) -> None:
+        """One fault of a node may not undo another, nor need a node that the other has taken."""
+        for first, second in itertools.combinations(sorted(self.faults, key=_beginning), 2):
+            kinds = {first.kind, second.kind}
+            is_clash = len(kinds) == 1 or Kind.KILL in kinds
+            if is_clash and first.node == second.node and second.at_s <= first.until_s:
+                what = f"{first} and {second} overlap"
+                raise UsageError(what, "let one end before the other begins")
+
+
+def _beginning(fault: Fault) -> float:
+    return fault.at_s
 
 
 def _check(what: str, value: float, lowest: float, highest: float) -> None:

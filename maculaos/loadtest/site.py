@@ -38,6 +38,10 @@ class Site(Protocol):
         """Throw away that share of the datagrams to and from the node; 0: none any more."""
         ...
 
+    def fallen(self) -> dict[str, str]:
+        """The nodes that ended though nobody ended them, and what is known of each end."""
+        ...
+
 
 class Standing:
     """Nodes that ran before the test and go on after it; nothing is done to them."""
@@ -65,6 +69,10 @@ class Standing:
         """Refused."""
         del share
         raise _hands_off(node)
+
+    def fallen(self) -> dict[str, str]:
+        """None: whether they live is not this test's to know."""
+        return {}
 
 
 def _hands_off(node: str) -> UsageError:

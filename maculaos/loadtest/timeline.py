@@ -35,11 +35,16 @@ class Timeline:
         self._slots: list[Slot] = []
 
     def at(self, time_s: float) -> Slot:
-        """The part that ``time_s`` (since the start) is in."""
-        number = min(max(0, int(time_s / self.slot_s)), self._last)
+        """The part that ``time_s`` (since the start) is in, to count there."""
+        number = self._number(time_s)
         while number >= len(self._slots):
             self._slots.append(Slot())
         return self._slots[number]
+
+    def seen(self, time_s: float) -> Slot:
+        """The same to look at: a part in which nothing happened is empty, and none is made."""
+        number = self._number(time_s)
+        return self._slots[number] if number < len(self._slots) else Slot()
 
     def total(self) -> Latencies:
         """The latencies of the whole run."""
@@ -49,3 +54,6 @@ class Timeline:
     def slots(self) -> tuple[Slot, ...]:
         """The parts up to the last one in which anything happened."""
         return tuple(self._slots)
+
+    def _number(self, time_s: float) -> int:
+        return min(max(0, int(time_s / self.slot_s)), self._last)

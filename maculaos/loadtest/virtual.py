@@ -88,7 +88,9 @@ class VirtualMesh:
         """Let that node do nothing; what comes to it waits."""
         machine = self.machines[name]
         machine.is_paused = True
-        self.agenda.at(self.agenda.now + _LINK.idle_timeout_s, self._miss, machine, machine.life)
+        machine.pauses += 1
+        at = self.agenda.now + _LINK.idle_timeout_s
+        self.agenda.at(at, self._miss_paused, machine, machine.life, machine.pauses)
 
     def resume(self, name: str) -> None:
         """Let that node go on, with all that has come meanwhile."""
@@ -99,9 +101,11 @@ class VirtualMesh:
             action(*arguments)
         self._plan_wake(machine)
 
-    def lose(self, name: str, share: float) -> None:
-        """Throw away that share of the datagrams to and from that node."""
-        self.machines[name].loss = share
+    def lose(self, name: str, share: float, for_s: float) -> None:
+        """Throw away that share of the datagrams to and from that node, for so many seconds."""
+        machine = self.machines[name]
+        machine.loss = share
+        machine.loses_until = self.agenda.now + for_s
 
     @property
     def is_whole(self) -> bool:
@@ -198,22 +202,24 @@ class VirtualMesh:
         end = machine.links.get(effect.link)
         if end is None or end.far is None or not end.pipe.is_open:
             return
-        chance = 1 - (1 - machine.loss) * (1 - end.far.machine.loss)
-        arrival = self._later()
+        far, arrival = end.far.machine, self._later()
         if effect.carriage is Carriage.DATAGRAM:
-            if not self._is_lost(chance):
+            if not self._is_lost(machine, far, 0.0):
                 self.agenda.at(max(arrival, end.opens_at), self._arrive, end.far, effect.message)
             return
-        tries = 0
-        while tries < _TRIES_MAX and self._is_lost(chance):
+        tries, waited_s = 0, 0.0
+        while tries < _TRIES_MAX and self._is_lost(machine, far, waited_s):
             # Each try waits twice as long as the one before (RFC 9002, 6.2.1).
-            arrival += (2 * self._latency_s + _AGAIN_S) * 2**tries
+            waited_s += (2 * self._latency_s + _AGAIN_S) * 2**tries
             tries += 1
-        arrival = max(arrival, end.arrivals.get(effect.stream, end.opens_at))
+        arrival = max(arrival + waited_s, end.arrivals.get(effect.stream, end.opens_at))
         end.arrivals[effect.stream] = arrival
         self.agenda.at(arrival, self._arrive, end.far, effect.message)
 
-    def _is_lost(self, chance: float) -> bool:
+    def _is_lost(self, near: Machine, far: Machine, after_s: float) -> bool:
+        """Whether what goes out after so long is lost: a try may be one after the loss is over."""
+        at = self.agenda.now + after_s
+        chance = 1 - (1 - near.loss_at(at)) * (1 - far.loss_at(at))
         return chance > 0 and self._rng.random() < chance
 
     def _arrive(self, end: End, message: Message) -> None:
@@ -286,6 +292,11 @@ class VirtualMesh:
         if not machine.is_up:
             for end in machine.links.values():
                 end.pipe.is_open = False
+
+    def _miss_paused(self, machine: Machine, life: int, pause: int) -> None:
+        """The same for a pause, if it is that one still: another one is missed in its own time."""
+        if machine.is_paused and machine.pauses == pause:
+            self._miss(machine, life)
 
     def _miss(self, machine: Machine, life: int) -> None:
         """Nothing came from that machine for so long that its links are over."""

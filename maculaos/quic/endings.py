@@ -28,8 +28,8 @@ class Ending:
     def raises_doubt(self) -> bool:
         """Whether the peer may be dead.
 
-        It is not where one end gave up a link that topology needs no more, nor where the peer
-        says that it has no room.
+        It is not where one end gave up a link that topology needs no more, or that another one
+        took the place of, nor where the peer says that it has no room.
         """
         return self.cause not in _SIGNS_OF_LIFE
 
@@ -39,9 +39,16 @@ def cause_of(code: ErrorCode) -> str:
     return code.name.lower().replace("_", " ")
 
 
-_SPARE: Final = cause_of(ErrorCode.SPARE_LINK)
-_NO_ROOM: Final = cause_of(ErrorCode.LIMIT_EXCEEDED)
-_SIGNS_OF_LIFE: Final = (_SPARE, f"peer: {_SPARE}", f"peer: {_NO_ROOM}")
+def peers_cause_of(code: ErrorCode) -> str:
+    """The same, of an ending that is the peer's word."""
+    return f"peer: {cause_of(code)}"
+
+
+_ON_PURPOSE: Final = (ErrorCode.SPARE_LINK, ErrorCode.DUPLICATE_LINK)
+_SIGNS_OF_LIFE: Final = (
+    *map(cause_of, _ON_PURPOSE),
+    *map(peers_cause_of, (*_ON_PURPOSE, ErrorCode.LIMIT_EXCEEDED)),
+)
 
 
 def ending_of(quic: MutualConnection) -> Ending | None:
@@ -57,7 +64,7 @@ def ending_of(quic: MutualConnection) -> Ending | None:
         return Ending("transport", why)
     if ending.frame_type is None:
         code = _known_code(ending.error_code)
-        return Ending(f"peer: {cause_of(code)}", phrase(code, ending.reason_phrase))
+        return Ending(peers_cause_of(code), phrase(code, ending.reason_phrase))
     return Ending("refused by peer", f"refused by the peer: {why}")
 
 

@@ -15,7 +15,14 @@ from aioquic.quic import events
 from maculaos.effects import Carriage
 from maculaos.errors import LocalProtocolError
 from maculaos.quic.datagrams import read_datagram
-from maculaos.quic.endings import Ending, cause_of, ending_of, phrase, shortened
+from maculaos.quic.endings import (
+    Ending,
+    cause_of,
+    ending_of,
+    peers_cause_of,
+    phrase,
+    shortened,
+)
 from maculaos.quic.mutual_tls import ALPN, MutualConnection
 from maculaos.quic.port import SocketAddress, written_address
 from maculaos.quic.streams import RANKS, InboundStreams, OutboundStreams
@@ -177,11 +184,7 @@ class Link:
         What was queued before is still sent as far as the network takes it at once: a node says
         that it leaves, and leaves. What gets lost of it is not sent again.
         """
-        if self.ended is not None:
-            return
-        self.ended = Ending(cause_of(code), phrase(code, reason))
-        self._last_word = (code, shortened(reason))
-        self._carrier.wake(self)
+        self._end(cause_of(code), code, reason)
 
     # What the endpoint uses.
 
@@ -274,6 +277,12 @@ class Link:
     def has_peer_address(self) -> bool:
         """Whether the first datagram was good enough to have somewhere to answer to."""
         return self._quic.get_peer_address() is not None
+
+    def _end(self, cause: str, code: ErrorCode, reason: str) -> None:
+        if self.ended is None:
+            self.ended = Ending(cause, phrase(code, reason))
+            self._last_word = (code, shortened(reason))
+            self._carrier.wake(self)
 
     def _is_wordy(self) -> bool:
         """Whether a peer that dialled has sent more than any greeting needs."""
@@ -373,8 +382,9 @@ class Link:
         except FrameError as error:
             self._carry_out(session.refuse_stream(error))
             return
-        if received is not None:
+        if received is not None and received[1]:
             stream, frames = received
+            session.heard(self._now)
             self._take(session, frames, stream)
         if event.end_stream:
             self.close(ErrorCode.MALFORMED, "a stream lives as long as its link")
@@ -384,10 +394,13 @@ class Link:
             if self.ended is not None:
                 return
             message = session.plain_message(frame) if self._is_up else None
-            if message is None:
-                self._carry_out(session.receive(frame, stream, self._now))
-            else:
+            if message is not None:
                 self._carrier.message_received(self, message)
+            elif frame.flags and not self._is_proved:
+                # To inflate and to put together is work that early words are not worth (0-RTT).
+                self.close(ErrorCode.NOT_ALLOWED_YET, "a flag before the handshake ended")
+            else:
+                self._carry_out(session.receive(frame, stream, self._now))
 
     def _receive_datagram_frame(self, data: bytes) -> None:
         session = self._session
@@ -419,8 +432,9 @@ class Link:
                     self._is_up = True
                     self._inbound.allow_large_frames()
                     self._carrier.link_established(self)
-                case Refuse(code, reason):
-                    self.close(code, reason)
+                case Refuse(code, reason, is_peers):
+                    cause = peers_cause_of(code) if is_peers else cause_of(code)
+                    self._end(cause, code, reason)
 
     def _defer(self, effect: Established | Deliver) -> None:
         """Nothing counts before the handshake ends; most must not even be said (0-RTT)."""

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 ALPN: Final = "macula/1"
 CONNECTION_ID_SIZE: Final = 8
-# What a peer may have in flight: enough for 8 MiB/s at a round trip of a second.
+# What a peer may have in flight at first; ``windows`` tells how that grows.
 MAX_DATA: Final = 8 * 1024 * 1024
 MAX_STREAM_DATA: Final = 4 * 1024 * 1024
 # One per stream class; aioquic allows more only as streams end, and ours last as long as the link.

@@ -47,6 +47,8 @@ _NEAR_S: Final = 0.002
 _LOOPBACK: Final = ("127.", "::1", "::ffff:127.")
 # Packets to a near peer per turn of the loop, so that other links have their turn.
 _BURST: Final = 64
+# Connection ids of the peer that strange addresses leave to where it moves.
+_SPARE_IDS: Final = 2
 # Header of a DATAGRAM frame: its type and its length.
 _DATAGRAM_HEADER: Final = 3
 _LAST_RANK: Final = 255
@@ -235,12 +237,26 @@ class PathConnection(ShortPacketConnection):
     def _receive_from(self, stranger: QuicNetworkPath, data: bytes, now: float) -> None:
         """Keep the new path if what came over it was the peer's; then it is validated."""
         heard = self._heard()
+        self._spare_connection_id()
         self._network_paths.append(stranger)
         super().receive_datagram(data, stranger.addr, now)
         if stranger in self._network_paths:
             self._network_paths.remove(stranger)
             if self._heard() != heard:
                 self._add_network_path(stranger)
+
+    def _spare_connection_id(self) -> None:
+        """Give up the oldest path whose challenge is not answered, lest none is left for a new one.
+
+        Each holds one of the peer's connection ids, and the peer may never have been there.
+        """
+        if len(self._peer_cid_available) >= _SPARE_IDS:
+            return
+        for path in self._network_paths[1:]:
+            if path.peer_cid is not None:
+                self._network_paths.remove(path)
+                self._retire_peer_cid(path.peer_cid)
+                return
 
     def _heard(self) -> tuple[range, ...]:
         """Which packets came: any that could be decrypted, and is new, changes it."""
@@ -249,7 +265,11 @@ class PathConnection(ShortPacketConnection):
     def _follow(self, is_other_host: bool, now: float) -> None:
         if self._is_client:
             # Should the peer go back, that is a new address again.
+            for path in self._network_paths[1:]:
+                if path.peer_cid is not None:
+                    self._retire_peer_cid(path.peer_cid)
             del self._network_paths[1:]
+            self._is_quiet = False
         if is_other_host:
             self._start_path(now)
         else:
@@ -263,6 +283,7 @@ class PathConnection(ShortPacketConnection):
         loss = self._loss
         for packet in self._spaces[Epoch.ONE_RTT].sent_packets.values():
             packet.in_flight = False
+        self._first_here = self._packet_number
         loss._cc = _WatchfulReno(self)
         loss._pacer = _NearPacer(self)
         loss._rtt_initialized = False
@@ -310,7 +331,7 @@ class _WatchfulReno(RenoCongestionControl):
         lost = tuple(packets)
         self._connection.look_again()
         super().on_packets_expired(packets=lost)
-        self._path_size.lost(max((packet.sent_bytes for packet in lost), default=0))
+        self._path_size.expired(max((packet.sent_bytes for packet in lost), default=0))
 
 
 class _NearPacer(QuicPacketPacer):

@@ -10,7 +10,8 @@
     SEARCHING  a probe is lost the third time      COMPLETE    rest, look again later
     SEARCHING  the system refuses the size         COMPLETE    rest, look again later
     COMPLETE   the rest is over                    SEARCHING   the next rung, if there is one
-    any        full datagrams vanish, all of them  COMPLETE    back to 1200, a growing rest
+    any        full datagrams vanish, all of them  COMPLETE    back to 1200, a rest that grows
+                                                               unless the size had held
     any        the path is another one             SEARCHING   back to 1200, at once
 
 Sizes are payloads of UDP in bytes. Only probes are ever lost to a size that was too large: data
@@ -34,7 +35,8 @@ _RAISE_S: Final = 600.0
 # RFC 8899, 4.3: losses in a row after which a path is taken for a black hole. One of them is all
 # that was found lost at one moment: a full buffer somewhere drops many at once.
 _MAX_LOSSES: Final = 3
-# The rest after a black hole; it doubles each time, so that a bad path is not tried in circles.
+# The rest after a black hole; it doubles each time, so that a bad path is not tried in circles,
+# until a size has held for PMTU_RAISE_TIMER.
 _SHORTEST_REST_S: Final = 1.0
 
 
@@ -51,7 +53,10 @@ class PathSize:
         # When the next probe may leave; never before ``begin``.
         self._next_probe = math.inf
         self._losses = 0
+        # Some were given up since anything arrived: they are lost if smaller ones arrive.
+        self._has_expired = False
         self._rest_s = _SHORTEST_REST_S
+        self._held_since = 0.0
         #: How often full datagrams vanished.
         self.black_holes = 0
 
@@ -69,6 +74,7 @@ class PathSize:
         """The path is another one: nothing is known of it."""
         has_begun = self._probing is not None or self._next_probe < math.inf
         self._held = self._losses = 0
+        self._has_expired = False
         self._rest_s = _SHORTEST_REST_S
         self._search(now if has_begun else math.inf)
 
@@ -90,6 +96,8 @@ class PathSize:
             return
         self._held += 1
         self._losses = 0
+        self._has_expired = False
+        self._held_since = now
         if self._has_next:
             self._search(now)
         else:
@@ -120,13 +128,22 @@ class PathSize:
 
     def arrived(self, size: int) -> None:
         """A packet of that size was acknowledged."""
-        if self._losses and self._tells(size):
-            self._losses = 0
+        if self._losses or self._has_expired:
+            self._losses = 0 if self._tells(size) else self._losses + self._has_expired
+            self._has_expired = False
 
     def lost(self, size: int) -> None:
         """At one moment, packets were found lost, the largest of that size."""
         if self._tells(size):
             self._losses += 1
+
+    def expired(self, size: int) -> None:
+        """A packet of that size was given up because nothing at all was answered.
+
+        The peer may just stand still: it counts when something smaller arrives (RFC 8899, 4.3).
+        """
+        if self._tells(size):
+            self._has_expired = True
 
     @property
     def _has_next(self) -> bool:
@@ -147,5 +164,8 @@ class PathSize:
     def _step_back(self, now: float) -> None:
         self.black_holes += 1
         self._held = self._losses = 0
+        self._has_expired = False
+        if now - self._held_since >= _RAISE_S:
+            self._rest_s = _SHORTEST_REST_S
         self._rest(now, self._rest_s)
         self._rest_s = min(2 * self._rest_s, _RAISE_S)

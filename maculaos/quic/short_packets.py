@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aioquic.quic.connection import (
-    QuicConnection,
     QuicConnectionError,
     QuicConnectionState,
     QuicReceiveContext,
@@ -22,8 +21,10 @@ from aioquic.quic.connection import (
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
+from aioquic.quic.recovery import MAX_ACK_RANGES
 from aioquic.tls import Epoch
 
+from maculaos.quic.path_size import BASE_SIZE
 from maculaos.quic.short_frames import (
     ACK,
     LONG,
@@ -40,8 +41,10 @@ from maculaos.quic.short_frames import (
     stream_header,
     varint,
 )
+from maculaos.quic.windows import WindowConnection, is_due
 
 if TYPE_CHECKING:
+    from aioquic.quic.connection import QuicNetworkPath
     from aioquic.quic.packet import QuicStreamFrame
     from aioquic.quic.recovery import QuicPacketSpace
     from aioquic.quic.stream import QuicStream, QuicStreamSender
@@ -57,8 +60,6 @@ _LIBRARY_SIZE: Final = 16_336
 _EARLY_S: Final = 0.0006
 # Rather than less than that, a packet waits until more may be under way.
 _WORTH_SENDING: Final = 1024
-# Ranges of packet numbers that aioquic acknowledges at most (MAX_ACK_RANGES).
-_MAX_RANGES: Final = 255
 
 
 class _Short(NamedTuple):
@@ -69,12 +70,14 @@ class _Short(NamedTuple):
     handshake: QuicStreamSender
 
 
-class ShortPacketConnection(QuicConnection):
+class ShortPacketConnection(WindowConnection):
     """A ``QuicConnection`` that is quick at what it does most; its face is used as ever."""
 
     _short: _Short | None = None
     # Nothing waits that only the library can say; looked at anew after what could change it.
     _is_quiet = False
+    # Packets below that number were sent on another path: their loss is not told to ``look_again``.
+    _first_here = 0
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, SocketAddress]]:
         """Everything that may go out now, each with where to."""
@@ -92,11 +95,16 @@ class ShortPacketConnection(QuicConnection):
     def _by_library(self, now: float) -> list[tuple[bytes, SocketAddress]]:
         self._is_quiet = False
         size = self._max_datagram_size
-        self._max_datagram_size = min(size, _LIBRARY_SIZE)
+        self._max_datagram_size = min(size, self._library_size)
         try:
             return super().datagrams_to_send(now=now)
         finally:
             self._max_datagram_size = size
+
+    @property
+    def _library_size(self) -> int:
+        # RFC 9000, 14.4: whether small packets arrive is what a probe has to find out.
+        return BASE_SIZE if self._probe_pending else _LIBRARY_SIZE
 
     @property
     def _is_settled(self) -> bool:
@@ -105,8 +113,8 @@ class ShortPacketConnection(QuicConnection):
         return (
             self._state is QuicConnectionState.CONNECTED
             and not self._close_pending
-            and len(paths) == 1
             and paths[0].is_validated
+            and (len(paths) == 1 or not any(map(_wants_probe, paths[1:])))
             and (self._short is not None or self._settle())
         )
 
@@ -135,11 +143,11 @@ class ShortPacketConnection(QuicConnection):
 
     def _has_more_to_say(self, short: _Short, now: float) -> bool:
         """Whether anything but stream data and one range of packet numbers waits."""
-        space, limit = short.space, self._local_max_data
+        space = short.space
         return bool(
             self._ping_pending
             or self._probe_pending
-            or limit.used * 2 > limit.value
+            or self._has_room_to_give()
             or (space.ack_at is not None and space.ack_at <= now and len(space.ack_queue) != 1)
             or not (self._is_quiet or self._looks_quiet(short))
         )
@@ -318,13 +326,12 @@ class ShortPacketConnection(QuicConnection):
 
     def _receive_short(self, short: _Short, data: bytes, addr: SocketAddress, now: float) -> bool:
         """Take a packet with a short header; false if it needs the library's whole care."""
-        path, cid = self._network_paths[0], self.host_cid
-        start = 1 + len(cid)
+        start = 1 + len(self.host_cid)
         if (
             len(data) < start + SAMPLE_END
             or data[0] & LONG
-            or path.addr != addr
-            or not data.startswith(cid, 1)
+            or self._network_paths[0].addr != addr
+            or not (data.startswith(self.host_cid, 1) or self._is_ours(data[1:start]))
         ):
             return False
         space = short.space
@@ -342,6 +349,7 @@ class ShortPacketConnection(QuicConnection):
             # RFC 9000, 17.4: the client turns the bit, the server returns it.
             self._spin_bit = bool(first & SPIN) is not self._is_client
             self._spin_highest_pn = number
+        self.host_cid = data[1:start]
         is_ack_eliciting = self._take(payload, now)
         if self._state is not QuicConnectionState.CONNECTED or self._close_pending:
             return True
@@ -349,6 +357,13 @@ class ShortPacketConnection(QuicConnection):
         self._ack_eliciting_sent_since_receipt = False
         self._record(space, number, now, is_ack_eliciting=is_ack_eliciting)
         return True
+
+    def _is_ours(self, cid: bytes) -> bool:
+        """Whether the peer may go on with that connection id at once.
+
+        That of a client means a move, which is the library's work.
+        """
+        return self._is_client and any(each.cid == cid for each in self._host_cids)
 
     def _take(self, payload: bytes, now: float) -> bool:
         """Handle the frames of a packet; whether it asks to be acknowledged."""
@@ -383,14 +398,24 @@ class ShortPacketConnection(QuicConnection):
         if read is None:
             return 0
         received, delay, end = read
+        space = self._spaces[Epoch.ONE_RTT]
+        if self._first_here:
+            self._look_back(space)
         self._loss.peer_completed_address_validation = True
         self._loss.on_ack_received(
             ack_rangeset=RangeSet([received]),
             ack_delay=(delay << self._remote_ack_delay_exponent) / 1e6,
             now=now,
-            space=self._spaces[Epoch.ONE_RTT],
+            space=space,
         )
         return end
+
+    def _look_back(self, space: QuicPacketSpace) -> None:
+        """What an acknowledgement finds lost of another path is to be said again, too."""
+        if next(iter(space.sent_packets), self._first_here) < self._first_here:
+            self._is_quiet = False
+        else:
+            self._first_here = 0
 
     def _take_streams(self, payload: bytes, position: int) -> int:
         """Handle STREAM frames of known streams from there on; where they end."""
@@ -406,6 +431,8 @@ class ShortPacketConnection(QuicConnection):
             event = stream.receiver.handle_frame(frame)
             if event is not None:
                 self._events.append(event)
+            if is_due(stream.max_stream_data_local, stream.receiver.starting_offset()):
+                self._is_quiet = False
             position = end
         return position
 
@@ -422,8 +449,6 @@ class ShortPacketConnection(QuicConnection):
         )
         if is_good:
             limit.used += new
-            if end * 2 > stream.max_stream_data_local:
-                self._is_quiet = False
         return is_good
 
     def _record(
@@ -435,7 +460,7 @@ class ShortPacketConnection(QuicConnection):
             space.largest_received_time = now
         space.ack_queue.add(number)
         space.received_packets.add(number)
-        if len(space.ack_queue) > _MAX_RANGES:
+        if len(space.ack_queue) > MAX_ACK_RANGES:
             space.ack_queue.shift()
         if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
@@ -452,12 +477,17 @@ def _has_data(stream: QuicStream) -> bool:
     return not stream.is_blocked and not stream.sender.buffer_is_empty
 
 
+def _wants_probe(path: QuicNetworkPath) -> bool:
+    """Whether the library has a challenge or an answer to send on a path that is not in use."""
+    return bool(path.remote_challenges or not (path.is_validated or path.local_challenge_sent))
+
+
 def _has_limits_to_say(stream: QuicStream) -> bool:
     """Whether the library has a frame of another kind to write for that stream."""
     ours, receiver = stream.max_stream_data_local, stream.receiver
     return bool(
         stream.max_stream_data_local_sent != ours
-        or (ours and receiver.highest_offset * 2 > ours)
+        or (ours and is_due(ours, receiver.starting_offset()))
         or receiver.stop_pending
         or stream.sender.reset_pending
         or stream.is_finished

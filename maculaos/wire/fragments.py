@@ -3,8 +3,9 @@
 Each fragment is a frame of the message's own type with the flag FRAGMENTED; its payload is
 ``Number(4) Total(4) Piece``, big-endian. A stream keeps its order, so the pieces of one number
 simply follow each other; pieces of other numbers and whole frames may come in between. What a
-peer has begun and not finished is bounded in bytes, in count and in time. Pure: time comes in as
-an argument, and nothing is known of what the payload says.
+peer has begun and not finished is bounded in bytes, in count and in time: it may wait behind what
+is more urgent for as long as that lasts, but not for nothing. Pure: time comes in as an argument,
+and nothing is known of what the payload says.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MAX_PIECE_SIZE: Final = 64 * 1024
 MIN_PIECE_SIZE: Final = 1024
 MAX_UNFINISHED: Final = 64
 MAX_HELD_SIZE: Final = 2 * MAX_PAYLOAD_SIZE
-# From one piece to the next of the same payload.
+# Without a frame while a payload is not whole.
 MAX_PAUSE_S: Final = 60.0
 # A plain number: the arithmetic of enums is slow, and this runs for every fragment.
 _FRAGMENTED: Final = int(FrameFlag.FRAGMENTED)
@@ -37,7 +38,6 @@ class _Unfinished:
     kind: int
     flags: int
     total: int
-    deadline: float
     held: bytearray = field(default_factory=bytearray)
 
 
@@ -61,6 +61,7 @@ class Assembler:
     def __init__(self) -> None:
         self._unfinished: dict[tuple[int, int], _Unfinished] = {}
         self._held_size = 0
+        self._heard_at = 0.0
 
     @property
     def held_size(self) -> int:
@@ -69,15 +70,18 @@ class Assembler:
 
     def next_deadline(self) -> float | None:
         """When ``check_time`` will complain, unless more comes; never if all is whole."""
-        if not self._unfinished:
-            return None
-        return min(each.deadline for each in self._unfinished.values())
+        return self._heard_at + MAX_PAUSE_S if self._unfinished else None
 
     def check_time(self, now: float) -> None:
-        """Raise ``FrameError`` if a payload was begun and its next piece is overdue."""
+        """Raise ``FrameError`` if a payload was begun and the peer fell silent."""
         deadline = self.next_deadline()
         if deadline is not None and now >= deadline:
-            raise FrameError(ErrorCode.LIMIT_EXCEEDED, f"no fragment for {MAX_PAUSE_S:g} s")
+            detail = f"an unfinished payload, and no frame for {MAX_PAUSE_S:g} s"
+            raise FrameError(ErrorCode.LIMIT_EXCEEDED, detail)
+
+    def heard(self, now: float) -> None:
+        """The peer said something else: what is not whole may have to wait for that."""
+        self._heard_at = now
 
     def take(self, fragment: Frame, stream: int, now: float) -> Frame | None:
         """Take a fragment from that stream; return the whole frame once its last piece is here.
@@ -95,7 +99,7 @@ class Assembler:
             detail = f"more than {MAX_HELD_SIZE} bytes of unfinished payloads"
             raise FrameError(ErrorCode.LIMIT_EXCEEDED, detail)
         unfinished.held += piece
-        unfinished.deadline = now + MAX_PAUSE_S
+        self._heard_at = now
         if len(unfinished.held) < total:
             return None
         del self._unfinished[key]
@@ -109,7 +113,7 @@ class Assembler:
             detail = f"more than {MAX_UNFINISHED} unfinished payloads"
             raise FrameError(ErrorCode.LIMIT_EXCEEDED, detail)
         flags = fragment.flags & ~_FRAGMENTED
-        begun = self._unfinished[key] = _Unfinished(fragment.kind, flags, total, 0.0)
+        begun = self._unfinished[key] = _Unfinished(fragment.kind, flags, total)
         return begun
 
 

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -202,6 +203,39 @@ def test_more_calls_than_may_run_are_refused_and_a_caller_that_leaves_ends_its_p
     first.send_signal(signal.SIGINT)
     pid = int(file.read_text())
     eventually(lambda: not psutil.pid_exists(pid), "the program is ended")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_register_that_is_ended_ends_its_programs(place: Yard, number: signal.Signals) -> None:
+    file = place.folder / f"pid-{number.name}"
+    script = f"echo $$ > {file}.new; mv {file}.new {file}; exec sleep 600"
+    method = f"ended.{number.name.lower()}"
+    provider = place.background("n1", "register", method, "--", "sh", "-c", script)
+    words = (*MACULA, "call", method, "--timeout", "60", "--socket", str(place.socket("n1")))
+    caller = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    place.running.append(caller)
+    eventually(file.exists, "the program runs")
+    provider.send_signal(number)
+    provider.communicate(timeout=DEADLINE_S)
+    assert provider.returncode == 128 + number
+    assert not psutil.pid_exists(int(file.read_text()))
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("verb", ["ping", "members", "stats"])
+def test_an_output_that_takes_nothing_is_one_line(place: Yard, verb: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*MACULA, verb, "--socket", str(place.socket("n1"))],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+    assert complaint(done, 1) == "macula: No space left on device"
 
 
 def test_an_interrupted_register_answers_no_more(place: Yard) -> None:

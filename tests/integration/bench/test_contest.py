@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench import sites
 from bench.contest import Work, measure
+from bench.parts import PartFailed, free_ports, part
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.contest import Contender
 
 SECONDS = 0.05
@@ -50,3 +54,34 @@ def test_calls_are_timed(contender: Contender) -> None:
     found = asyncio.run(measure(contender, Work(role="call", in_flight=4, seconds=SECONDS)))
     assert found.done > 0
     assert 0 < found.p50_us <= found.p99_us < 5e6
+
+
+SAID = "echo no such thing >&2; "
+
+
+def test_a_part_that_ended_fails_with_its_last_words_whatever_is_asked_of_it(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with part("broker", ["/bin/sh", "-c", f"{SAID} exit 3"], tmp_path) as broker:
+            with pytest.raises(PartFailed, match=r"^broker ended\nno such thing"):
+                await broker.hear()
+            await broker.end()
+            with pytest.raises(PartFailed, match=r"^broker ended\nno such thing"):
+                _ = broker.cpu_s
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_does_not_listen_fails_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sites, "_PATIENCE_S", 0.5)
+    (port,) = free_ports(1, socket.SOCK_STREAM)
+
+    async def main() -> None:
+        async with part("broker", ["/bin/sh", "-c", f"{SAID} exec sleep 60"], tmp_path) as broker:
+            with pytest.raises(PartFailed, match=r"^broker does not listen\nno such thing"):
+                await sites._listening(broker, port)
+
+    asyncio.run(main())

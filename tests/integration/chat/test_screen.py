@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from textual.widgets import Static
 
 from architecture import tree
+from chat.__main__ import _login, picture
+from chat.message import Message
 from chat.paper import Paper
 from chat.picture import draw
+from chat.roster import Beat
 from chat.screen import Chat, Line
 from chatting import make_session, people, two_nodes, until
-from maculaos.client import connect
+from maculaos.client import NodeUnreachable, connect
+from maculaos.errors import UsageError
+from maculaos.host.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from textual.pilot import Pilot
 
+    from maculaos.client import Mesh
     from node_process import Yard
 
 
@@ -107,6 +115,82 @@ def test_who_comes_late_reads_what_was_said(place: Yard) -> None:
                 assert read.index("first") < read.index("second") < read.index("waves")
 
     run(main())
+
+
+NOBODYS_SEAT, THEIR_NODE = "b" * 16, "2" * 64
+
+
+def no_way() -> AbstractAsyncContextManager[Mesh]:
+    raise NodeUnreachable("no node")
+
+
+def hear_private_word(chat: Chat) -> None:
+    """Bob says something to this person alone."""
+    house, now_ms = chat.session.house, int(SystemClock().now() * 1000)
+    house.hear_beat(Beat(NOBODYS_SEAT, "bob", ("lobby",)), THEIR_NODE, 0.0, now_ms)
+    word = Message(now_ms, NOBODYS_SEAT, 1, "bob", "psst")
+    assert house.hear_private(word, THEIR_NODE, now_ms)
+    chat.note()
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        # Nothing is left of them once they are fit to be shown.
+        (["\u200b"], "there is nothing to say"),
+        (["\uf8ff"], "there is nothing to say"),
+        (["/me \u2060"], "there is nothing to say"),
+        (["/leave", "hello"], "you are in no room"),
+        (["/leave", "/me waves"], "you are in no room"),
+        (["/leave", "/leave"], "you are in no room"),
+        (["/leave", "/help"], "say goodbye"),
+        (["/leave", "/who"], "nobody else is here"),
+        (["/leave", "/help", "/clear", "/msg bob x"], "nobody is called bob"),
+    ],
+)
+def test_whatever_is_typed_is_answered_on_the_screen(typed: list[str], answer: str) -> None:
+    async def main() -> None:
+        chat = Chat(make_session("anna"), no_way)
+        await enter_lobby(chat)
+        async with chat.run_test(size=(100, 30)) as anna:
+            for line in typed:
+                await say(anna, line)
+            await until(lambda: answer in talk(chat), "it is answered")
+
+    run(main())
+
+
+def test_who_is_in_no_room_turns_to_a_private_word() -> None:
+    async def main() -> None:
+        chat = Chat(make_session("anna"), no_way)
+        await enter_lobby(chat)
+        async with chat.run_test(size=(100, 30)) as anna:
+            await say(anna, "/leave")
+            hear_private_word(chat)
+            await anna.press("ctrl+n")
+            await until(lambda: "psst" in talk(chat), "anna reads it")
+
+    run(main())
+
+
+def test_nodes_that_do_not_hear_each_other_make_no_picture() -> None:
+    sessions = [make_session(nick) for nick in ("bob", "cleo", "anna")]
+    sockets = [Path("/nowhere/n1.sock"), Path("/nowhere/n2.sock")]
+    with pytest.raises(UsageError, match="do not hear each other"):
+        asyncio.run(draw(sessions, sockets, limit_s=0.2))
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write .*: Is a directory"):
+        picture(tmp_path, [Path("/nowhere/n1.sock"), Path("/nowhere/n2.sock")])
+
+
+def test_a_user_without_a_name_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", find_none)
+    assert _login() == "somebody"
 
 
 def words_of(svg: str) -> list[str]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopback import CONTROL, MESSAGES, open_node, run
+from maculaos.quic.endings import Ending, cause_of
 from maculaos.quic.endpoint import DialFailed
 from maculaos.settings import LinkSettings
-from maculaos.wire.messages import Ping
+from maculaos.wire.messages import Close, Ping, encode_message
 from maculaos.wire.registry import ErrorCode
 from mesh_peers import raw_peer
 
@@ -74,6 +75,23 @@ def test_bad_bytes_close_the_link_with_their_code(
         ):
             peer.say(2, octets)
             assert await peer.refusal() == code
+
+    run(main())
+
+
+@pytest.mark.parametrize("code", [ErrorCode.LIMIT_EXCEEDED, ErrorCode.SHUTTING_DOWN])
+def test_what_a_peer_says_in_close_is_its_own_word(realm: RealmFolder, code: ErrorCode) -> None:
+    async def main() -> None:
+        async with (
+            open_node(realm, "n1") as good,
+            raw_peer(realm.credentials("n2"), good.endpoint.address) as peer,
+        ):
+            await peer.greet()
+            (link,) = good.endpoint.links
+            peer.say(2, encode_message(Close(code, "enough")))
+            assert await end_told(good.recorder) == f"{code.name}: enough"
+            assert link.ended == Ending(f"peer: {cause_of(code)}", f"{code.name}: enough")
+            assert link.ended.raises_doubt == (code is ErrorCode.SHUTTING_DOWN)
 
     run(main())
 

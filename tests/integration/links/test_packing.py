@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from maculaos.wire.frames import HEADER, Frame, encode_frame
 from maculaos.wire.messages import Error, Ping
 from maculaos.wire.packing import Packer
 from maculaos.wire.registry import WIRE_VERSION, ErrorCode, StreamClass
-from mesh_peers import raw_peer
+from mesh_peers import eventually, raw_peer
 
 if TYPE_CHECKING:
     from credentials import RealmFolder
@@ -50,6 +51,26 @@ def test_whole_frames_between_fragments_do_not_wait(realm: RealmFolder) -> None:
             await good.recorder.until(lambda: good.recorder.heard == [Ping(1)])
             peer.say(2, last)
             await good.recorder.until(lambda: good.recorder.heard == [Ping(1), long])
+
+    run(main())
+
+
+def test_words_on_a_stream_put_off_when_the_next_fragment_is_due(realm: RealmFolder) -> None:
+    async def main() -> None:
+        async with (
+            open_node(realm, "n1") as good,
+            raw_peer(realm.credentials("n2"), good.endpoint.address) as peer,
+        ):
+            await peer.greet()
+            (link,) = good.endpoint.links
+            first, _ = Packer().pack(event(os.urandom(100_000)))
+            (ping,) = Packer().pack(Ping(1))
+            peer.say(2, first)
+            await eventually(lambda: link._overdue_at() < math.inf)
+            due = link._overdue_at()
+            peer.say(2, ping)
+            await good.recorder.until(lambda: good.recorder.heard == [Ping(1)])
+            assert due < link._overdue_at() < math.inf
 
     run(main())
 

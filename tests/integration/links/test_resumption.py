@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,8 +24,9 @@ from maculaos.quic.mutual_tls import CONNECTION_ID_SIZE
 from maculaos.quic.routes import read_header
 from maculaos.security.revocations import RevocationList
 from maculaos.settings import LimitSettings, LinkSettings
-from maculaos.wire.messages import Heartbeat, Ping
-from maculaos.wire.registry import ErrorCode
+from maculaos.wire.frames import Frame, encode_frame
+from maculaos.wire.messages import Heartbeat, Ping, body_frame
+from maculaos.wire.registry import ErrorCode, FrameFlag
 from mesh_peers import eventually
 from signed_anew import reissued
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from credentials import RealmFolder
     from maculaos.quic.link import Link
+    from maculaos.wire.messages import Message
+    from maculaos.wire.registry import StreamClass
     from mesh_peers import Node
 
 
@@ -188,6 +192,32 @@ def test_a_peer_that_says_early_what_must_wait_is_refused(realm: RealmFolder) ->
             await eventually(lambda: two.endpoint.refused["not allowed yet"])
             assert two.recorder.heard == []
             assert two.endpoint.links == ()
+
+    run(main())
+
+
+def test_early_words_have_no_flag(realm: RealmFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with open_node(realm, "n1") as one, open_node(realm, "n2") as two:
+            await meet(one, two)
+            remote = (two.endpoint.address.host, two.endpoint.address.port)
+            now = asyncio.get_running_loop().time()
+            link = one.endpoint._new_link(one.endpoint._connection(is_client=True), now + 5)
+            plain = body_frame(Ping(1))
+            packed = Frame(plain.kind, zlib.compress(plain.payload), FrameFlag.COMPRESSED)
+            say = link._reply
+
+            def reply(message: Message, stream: StreamClass) -> None:
+                if message == Ping(1):
+                    link._offer(stream, encode_frame(packed))
+                else:
+                    say(message, stream)
+
+            monkeypatch.setattr(link, "_reply", reply)
+            link.first_words = (Ping(1),)
+            link.start(remote, now)
+            await eventually(lambda: two.endpoint.refused["not allowed yet"])
+            assert two.recorder.heard == []
 
     run(main())
 

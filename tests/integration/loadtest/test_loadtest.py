@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from subprocess import DEVNULL
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from node_process import MACULA, free_port, macula, yard
+from maculaos.host.clock import SystemClock
+from maculaos.loadtest.fleet import fleet
+from maculaos.loadtest.scenario import Scenario
+from node_process import MACULA, eventually, free_port, macula, yard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maculaos.client import Mesh
 
 PATIENCE_S = 60.0
 
@@ -111,22 +124,165 @@ def test_what_cannot_be_done_is_said_at_once(words: tuple[str, ...], said: str) 
     assert len(refused.stderr.splitlines()) == 1
 
 
-def test_nodes_end_with_the_tester_however_it_ends() -> None:
-    tester = subprocess.Popen([*MACULA, "loadtest", "--duration", "60"], stderr=subprocess.DEVNULL)
-    nodes: list[psutil.Process] = []
+def test_figures_are_told_though_the_report_cannot_be_written() -> None:
+    done = macula("loadtest", "--virtual", "--duration", "0.5", "--json", "--report", "/dev/full")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["delivered"] == 500
+    assert "cannot write the report to /dev/full: No space left" in done.stderr
+
+
+def test_a_run_that_fails_leaves_the_report_of_another_as_it_was(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.html", tmp_path / "new.html"
+    old.write_text("an old report")
+    for report in (old, new):
+        failed = macula("loadtest", "--at", "/nowhere.sock", "--report", str(report))
+        assert failed.returncode == 3
+    assert old.read_text() == "an old report"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_a_node_that_dies_by_itself_is_told_and_fails_the_run() -> None:
+    words = ("--rate", "50", "--duration", "2", "--json", "--fault", "pause:n1@0+0.5")
+    with _tester(*words) as (tester, nodes):
+        eventually(lambda: nodes[0].status() == psutil.STATUS_STOPPED, "the run has begun")
+        nodes[1].send_signal(signal.SIGKILL)
+        out, said = tester.communicate(timeout=PATIENCE_S)
+    assert tester.returncode == 1
+    assert json.loads(out)["published"] == 100
+    assert "macula: n2 ended by itself: signal 9; its last words: " in said
+
+
+def test_a_node_that_dies_before_all_are_up_is_told_at_once() -> None:
+    tester = subprocess.Popen([*MACULA, "loadtest"], stderr=subprocess.PIPE, text=True)
     try:
-        nodes = _nodes_of(tester.pid, 2)
-        folder = Path(nodes[0].cwd())
-        tester.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(nodes, timeout=PATIENCE_S)
-        assert not alive
-        shutil.rmtree(folder)
+        started = psutil.Process(tester.pid).children
+        eventually(lambda: len(started()) == 2, "both nodes are started")
+        started()[1].kill()
+        _, said = tester.communicate(timeout=30)
     finally:
         tester.kill()
         tester.wait()
+    assert tester.returncode == 2
+    assert "macula: n2 did not start: signal 9; " in said
+
+
+def test_a_node_that_does_not_come_back_is_known_by_its_last_words() -> None:
+    async def run() -> dict[str, str]:
+        clock = SystemClock()
+        async with asyncio.timeout(PATIENCE_S), fleet(Scenario(nodes=1), clock) as made:
+            assert made.fallen() == {}
+            await made.kill("n1")
+            assert made.fallen() == {}
+            made.sockets[0].with_name("n1.yaml").write_text("version: 1\n")
+            await made.start("n1")
+            while not made.fallen():
+                await clock.wait(0.02)
+            # Nothing is left of it that could be hurt.
+            made.pause("n1")
+            made.resume("n1")
+            await made.kill("n1")
+            return made.fallen()
+
+    found = asyncio.run(run())
+    assert list(found) == ["n1"]
+    assert re.fullmatch(r"exit status [1-9]\d*; its last words: .+", found["n1"])
+
+
+def test_as_quickly_as_it_goes_waits_for_a_node_that_is_gone() -> None:
+    words = ("--rate", "0", "--duration", "1.5", "--fault", "kill:n1@0.2")
+    found, _ = loadtest(*words)
+    # At most what was under way when it died.
+    assert found["refused"] < 1000
+
+
+def test_runs_of_one_seed_do_not_hear_each_other() -> None:
+    with yard() as made:
+        made.configure("n1", free_port())
+        made.start("n1")
+
+        async def topics(mesh: Mesh) -> set[str]:
+            heard: set[str] = set()
+            words = ("loadtest", "--at", str(made.socket("n1")), "--duration", "0.1")
+            async with mesh.subscribe(
+                "loadtest.**", callback=lambda event: heard.add(event.topic)
+            ) as events:
+                await events.ready()
+                for _ in range(2):
+                    run = await asyncio.create_subprocess_exec(*MACULA, *words, stdout=DEVNULL)
+                    assert await run.wait() == 0
+            return heard
+
+        assert len(made.ask("n1", topics)) == 2
+
+
+def test_keys_go_though_nobody_waits_for_the_nodes() -> None:
+    async def run() -> Path:
+        opened: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
+
+        async def hold() -> None:
+            async with fleet(Scenario(nodes=2), SystemClock()) as made:
+                opened.set_result(made.sockets[0].parent)
+                await asyncio.Event().wait()
+
+        holding = asyncio.create_task(hold())
+        folder = await asyncio.wait_for(opened, PATIENCE_S)
+        while not holding.done():
+            holding.cancel()
+            await asyncio.sleep(0)
+        return folder
+
+    assert not asyncio.run(run()).exists()
+
+
+PAUSE = ("--fault", "pause:n2@0+50")
+
+
+@pytest.mark.parametrize("words", [(), PAUSE])
+def test_nodes_end_with_the_tester_however_it_ends(words: tuple[str, ...]) -> None:
+    if words and sys.platform == "darwin":
+        pytest.skip("nothing tells a process that is stopped that its parent ended")
+    with _tester("--duration", "60", *words) as (tester, nodes):
+        folder = Path(nodes[0].cwd())
+        if words:
+            eventually(lambda: nodes[1].status() == psutil.STATUS_STOPPED, "n2 pauses")
+        tester.send_signal(signal.SIGKILL)
+        _, alive = psutil.wait_procs(nodes, timeout=20)
+        shutil.rmtree(folder)
+        assert not alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_tester_that_is_told_to_end_leaves_nothing(number: signal.Signals) -> None:
+    with _tester("--duration", "60", *PAUSE) as (tester, nodes):
+        folder = Path(nodes[0].cwd())
+        eventually(lambda: nodes[1].status() == psutil.STATUS_STOPPED, "n2 pauses")
+        tester.send_signal(number)
+        out, said = tester.communicate(timeout=PATIENCE_S)
+        assert (tester.returncode, out) == (128 + number, "")
+        assert "Traceback" not in said
+        assert not folder.exists()
+        assert not any(node.is_running() for node in nodes)
+
+
+@contextmanager
+def _tester(*words: str) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """A load test of two nodes that are up, and an end for all of it."""
+    tester = subprocess.Popen(
+        [*MACULA, "loadtest", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    nodes: list[psutil.Process] = []
+    try:
+        nodes = _nodes_of(tester.pid, 2)
+        yield tester, nodes
+    finally:
+        tester.kill()
         for node in nodes:
             if node.is_running():
                 os.kill(node.pid, signal.SIGKILL)
+        tester.communicate()
 
 
 def _nodes_of(pid: int, count: int) -> list[psutil.Process]:

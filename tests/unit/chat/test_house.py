@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat.agreement import PATIENCE_S
 from chat.house import (
-    MAX_AHEAD_MS,
     MAX_PRIVATE,
     WITNESSES,
     WRITING_S,
@@ -14,7 +15,7 @@ from chat.house import (
     Me,
     Question,
 )
-from chat.message import Message
+from chat.message import MAX_AHEAD_MS, Message
 from chat.roster import MAX_ROOMS_OF_ONE, Beat, Seen, State
 from maculaos.errors import UsageError
 
@@ -67,6 +68,20 @@ def test_a_message_from_far_ahead_is_not_believed() -> None:
     made = house()
     assert not made.hear("lobby", said("soon", at_ms=NOW + MAX_AHEAD_MS + 1), N1, NOW)
     assert made.learn("lobby", [said("soon", at_ms=NOW + MAX_AHEAD_MS + 1)], NOW) == 0
+    # When its time comes, it is.
+    assert made.learn("lobby", [said("soon", at_ms=NOW + MAX_AHEAD_MS + 1)], NOW + 2) == 1
+
+
+@given(st.integers(-10, MAX_AHEAD_MS + 10), st.integers(0, 10))
+def test_what_was_taken_stands_above_its_answer_whatever_the_clock_of_who_asked(
+    ahead_ms: int, later_ms: int
+) -> None:
+    made = house()
+    is_taken = made.hear("lobby", said("question", at_ms=NOW + ahead_ms), N1, NOW)
+    made.compose("#lobby", "answer", NOW + later_ms)
+    lines = [line.text for line in made.rooms["#lobby"].lines()]
+    assert lines == ["question", "answer"][not is_taken :]
+    assert is_taken == (ahead_ms < MAX_AHEAD_MS)
 
 
 def test_a_private_word_of_a_stranger_is_refused_and_of_a_member_opens_a_room() -> None:
@@ -170,6 +185,32 @@ def test_rooms_and_conversations_are_bounded() -> None:
         made.hear_beat(beat(f"f{seat[1:]}", f"n{number}"), N1, 0, NOW)
         made.hear_private(said("psst", seat=f"f{seat[1:]}"), N1, NOW)
     assert len(made.rooms) == MAX_ROOMS_OF_ONE + MAX_PRIVATE
+
+
+def test_of_too_many_conversations_neither_the_one_looked_at_nor_an_unread_one_gives_way() -> None:
+    made, seats = house(), [f"{number:016x}" for number in range(1, MAX_PRIVATE + 3)]
+    for seat in seats:
+        made.hear_beat(beat(seat), N1, 0, NOW)
+    for seat in seats[:MAX_PRIVATE]:
+        assert made.hear_private(said("psst", seat=seat), N1, NOW)
+    # The third was read, and the first is.
+    made.look_at(f"@{seats[2]}")
+    made.look_at(f"@{seats[0]}")
+    for seat in seats[MAX_PRIVATE:]:
+        assert made.hear_private(said("psst", seat=seat), N1, NOW)
+    assert made.title(made.current) == "@" + made.roster.label(made.roster.find("anna")[0])
+    gone = [seat for seat in seats if f"@{seat}" not in made.rooms]
+    assert gone == [seats[1], seats[2]]
+
+
+def test_what_is_told_where_there_is_no_room_is_shown_until_one_is_entered() -> None:
+    made = house("lobby")
+    made.leave("#lobby")
+    made.notice("", "enter one", NOW)
+    assert [notice.text for notice in made.looked_at.notices] == ["enter one"]
+    made.enter("lobby")
+    assert notices(made) == []
+    assert made.looked_at is made.rooms["#lobby"]
 
 
 def test_leaving_the_room_that_is_looked_at_looks_at_another() -> None:

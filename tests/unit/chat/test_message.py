@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.message import (
-    MAX_PULL_MS,
+    MAX_AHEAD_MS,
     Message,
     Unreadable,
     from_value,
@@ -73,8 +73,8 @@ def test_a_new_message_stands_after_what_was_seen_unless_that_clock_is_far_off(
     now_ms: int, latest_ms: int
 ) -> None:
     at_ms = stamp(now_ms, latest_ms)
-    assert now_ms <= at_ms <= now_ms + MAX_PULL_MS
-    assert at_ms > latest_ms or latest_ms >= now_ms + MAX_PULL_MS
+    assert now_ms <= at_ms <= now_ms + MAX_AHEAD_MS
+    assert at_ms > latest_ms or latest_ms >= now_ms + MAX_AHEAD_MS
 
 
 @given(st.text())

@@ -28,6 +28,7 @@ from maculaos.session import (
     check_local_message,
 )
 from maculaos.wire.events import Events
+from maculaos.wire.fragments import MAX_PAUSE_S
 from maculaos.wire.frames import Frame, FrameError, FrameReader
 from maculaos.wire.messages import (
     Close,
@@ -148,7 +149,7 @@ def test_nothing_is_allowed_before_the_greeting(message: Message) -> None:
 def test_dialler_learns_why_its_greeting_was_refused() -> None:
     error = Error(ErrorCode.UNSUPPORTED_VERSION, "only 1", 1)
     (effect,) = said(dialler(), error)
-    assert effect == Refuse(ErrorCode.UNSUPPORTED_VERSION, "refused: only 1")
+    assert effect == Refuse(ErrorCode.UNSUPPORTED_VERSION, "refused: only 1", is_peers=True)
     assert refusal(said(acceptor(), error)) is ErrorCode.NOT_ALLOWED_YET
 
 
@@ -281,6 +282,18 @@ def test_fragment_that_is_never_continued_ends_the_link() -> None:
     assert refusal(session.advance(deadline)) is ErrorCode.LIMIT_EXCEEDED
 
 
+def test_what_is_begun_may_wait_behind_what_is_more_urgent() -> None:
+    session = established(acceptor())
+    session.receive(packed(long_event())[0], MESSAGES, 100.0)
+    before = session.next_deadline()
+    assert before is not None
+    session.heard(before - 1.0)
+    assert session.advance(before) == ()
+    deadline = session.next_deadline()
+    assert deadline == before - 1.0 + MAX_PAUSE_S
+    assert refusal(session.advance(deadline)) is ErrorCode.LIMIT_EXCEEDED
+
+
 @pytest.mark.parametrize("flags", [FrameFlag.COMPRESSED, FrameFlag.FRAGMENTED])
 def test_first_words_are_plain(flags: FrameFlag) -> None:
     frame = msgspec.structs.replace(frame_of(greeting()), flags=flags)
@@ -304,9 +317,9 @@ def test_second_greeting_is_malformed() -> None:
 
 def test_close_ends_the_session_as_the_peer_said() -> None:
     (effect,) = said(established(acceptor()), Close(ErrorCode.SHUTTING_DOWN, "bye"))
-    assert effect == Refuse(ErrorCode.SHUTTING_DOWN, "bye")
+    assert effect == Refuse(ErrorCode.SHUTTING_DOWN, "bye", is_peers=True)
     (effect,) = said(established(acceptor()), Close(0xFFFF))
-    assert effect == Refuse(ErrorCode.NO_ERROR, "closed by peer")
+    assert effect == Refuse(ErrorCode.NO_ERROR, "closed by peer", is_peers=True)
 
 
 def test_refused_session_hears_nothing_more() -> None:

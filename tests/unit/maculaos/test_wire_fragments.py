@@ -127,6 +127,15 @@ def test_unfinished_payloads_are_bounded_in_bytes() -> None:
     assert refusal(assembler, third) is ErrorCode.LIMIT_EXCEEDED
 
 
+def test_other_words_put_the_deadline_off_and_make_none() -> None:
+    assembler = Assembler()
+    assembler.heard(5.0)
+    assert assembler.next_deadline() is None
+    assembler.take(fragment(1, 4000, bytes(2000)), 1, 10.0)
+    assembler.heard(30.0)
+    assert assembler.next_deadline() == 30.0 + MAX_PAUSE_S
+
+
 def test_each_fragment_puts_the_deadline_off() -> None:
     assembler = Assembler()
     assembler.take(fragment(1, 4000, bytes(2000)), 1, 10.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import math
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,49 @@ def test_an_expected_error_ends_without_traceback(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "macula: no node is named; give --socket PATH or set MACULA_SOCKET\n"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a\x1b"), "/a?: Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_without_traceback(
+    refusal: OSError,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse() -> NoReturn:
+        raise refusal
+
+    monkeypatch.setattr("maculaos.cli.app", refuse)
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"macula: {line}\n"
+
+
+def test_a_deadline_that_nobody_expected_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stall() -> NoReturn:
+        raise TimeoutError
+
+    monkeypatch.setattr("maculaos.cli.app", stall)
+    with pytest.raises(TimeoutError):
+        main()
+
+
+@pytest.mark.parametrize("how", ["--bytes", "--lines"])
+def test_a_closed_standard_input_is_a_usage_error(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["macula", "publish", "t", how, "--socket", "/nowhere"])
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="standard input is closed"):
+        app(standalone_mode=False)
 
 
 def test_help_lists_the_exit_codes() -> None:

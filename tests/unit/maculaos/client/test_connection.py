@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maculaos.client import NodeUnreachable, connect
+from maculaos.client.connection import Connection
 from maculaos.wire.frames import FrameReader
 from maculaos.wire.messages import (
     Close,
@@ -82,6 +84,33 @@ def test_a_node_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch
             await connect(path)
 
     with_answer(b"", program)
+
+
+def test_a_connection_that_breaks_when_nobody_waits_for_it_any_more_is_no_complaint() -> None:
+    complaints: list[object] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, what: complaints.append(what))
+        given_up = Connection(Idle())
+        given_up.connection_lost(OSError("too many open files"))
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
+class Idle:
+    """A receiver that nothing reaches."""
+
+    def take(self, message: Message) -> None:
+        raise AssertionError(message)
+
+    def lost(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def room(self) -> None:
+        raise AssertionError
 
 
 def test_a_program_says_who_it_is_and_says_goodbye() -> None:

@@ -54,3 +54,36 @@ def test_one_publisher_and_one_subscriber_are_at_two_nodes() -> None:
 def test_what_cannot_be_run_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Scenario(**changes)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("kill:n2@1", "kill:n2@5"),
+        ("kill:n2@4", "kill:n2@1+3"),
+        ("kill:n1@1+3", "kill:n1@2+3"),
+        ("kill:n2@2", "pause:n2@4+3"),
+        ("pause:n2@1+3", "kill:n2@2"),
+        ("kill:n2@2+3", "loss:n2:10%@4+3"),
+        ("pause:n2@1+3", "pause:n2@2+1"),
+        ("loss:n2:10%@1+4", "loss:n2:100%@2+1"),
+        ("loss:n2:10%@1+1", "loss:n2:20%@2+1"),
+    ],
+)
+def test_faults_of_one_node_that_disturb_each_other_are_refused(faults: tuple[str, str]) -> None:
+    for order in (faults, faults[::-1]):
+        with pytest.raises(UsageError, match="overlap"):
+            Scenario(faults=tuple(map(read_fault, order)))
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("kill:n1@1", "kill:n2@1"),
+        ("kill:n2@1+2", "kill:n2@3.5"),
+        ("pause:n2@1+3", "loss:n2:10%@2+1"),
+        ("loss:n1:10%@1+3", "loss:n2:10%@2+3"),
+    ],
+)
+def test_faults_that_do_not_touch_each_other_may_be_on_together(faults: tuple[str, str]) -> None:
+    assert len(Scenario(faults=tuple(map(read_fault, faults))).faults) == 2

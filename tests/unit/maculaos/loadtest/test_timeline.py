@@ -30,5 +30,16 @@ def test_a_moment_of_the_run_is_in_the_part_around_it(duration_s: float, share: 
     assert begins_s <= at_s < begins_s + line.slot_s
 
 
+@given(st.lists(st.floats(0, 20), max_size=5), st.floats(-1, 20))
+def test_to_look_at_a_part_makes_none(counted: list[float], at_s: float) -> None:
+    line = Timeline(10)
+    for each in counted:
+        line.at(each).published += 1
+    before = len(line.slots)
+    seen = line.seen(at_s)
+    assert len(line.slots) == before
+    assert seen.published == line.at(at_s).published
+
+
 def test_short_runs_are_shown_finely() -> None:
     assert [Timeline(each).slot_s for each in (5, 60, 100, 600, 3600)] == [0.5, 0.5, 1, 5, 30]

@@ -9,14 +9,18 @@ from maculaos.wire.registry import ErrorCode
 
 ALIVE = {
     cause_of(ErrorCode.SPARE_LINK),
+    cause_of(ErrorCode.DUPLICATE_LINK),
     f"peer: {cause_of(ErrorCode.SPARE_LINK)}",
+    f"peer: {cause_of(ErrorCode.DUPLICATE_LINK)}",
     f"peer: {cause_of(ErrorCode.LIMIT_EXCEEDED)}",
 }
 
 
 @pytest.mark.parametrize("code", ErrorCode)
 @pytest.mark.parametrize("who", ["", "peer: "])
-def test_only_a_parting_and_a_full_peer_raise_no_doubt(code: ErrorCode, who: str) -> None:
+def test_only_what_ends_on_purpose_and_a_full_peer_raise_no_doubt(
+    code: ErrorCode, who: str
+) -> None:
     cause = who + cause_of(code)
     assert Ending(cause, "").raises_doubt == (cause not in ALIVE)
 

@@ -95,6 +95,22 @@ def test_black_hole_is_noticed_while_small_packets_arrive(pair: Pair) -> None:
     assert pair.client.quic.path_size.black_holes >= 1
 
 
+def test_peer_that_stands_still_is_no_black_hole(pair: Pair) -> None:
+    transfer(pair, pair.client, pair.server, os.urandom(MEBIBYTE))
+    for _ in range(10):
+        transfer(pair, pair.client, pair.server, os.urandom(200_000))
+    for _ in range(4):
+        pair.client.quic.send_stream_data(CLIENT_STREAM, bytes(2 * MEBIBYTE))
+        pair.run_for(0.006)
+        # Nothing is lost, all is late.
+        pair.latency_s = 0.3
+        pair.run_for(0.3)
+        pair.latency_s = 0.005
+        pair.run(lambda: pair.client.quic.unacknowledged(CLIENT_STREAM) == 0)
+    assert pair.client.quic.path_size.black_holes == 0
+    assert pair.client.quic.path_size.size == RUNGS[-1]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_ordinary_loss_is_no_black_hole(realm: RealmFolder, seed: int) -> None:
     pair = Pair(realm.credentials("n1"), realm.credentials("n2"), seed=seed)
@@ -187,6 +203,23 @@ def test_end_that_moves_there_and_back_is_followed(pair: Pair) -> None:
         transfer(pair, pair.client, pair.server, os.urandom(50_000))
         transfer(pair, pair.server, pair.client, os.urandom(50_000))
         assert pair.client.quic.get_peer_address() == pair.server.address
+
+
+def test_no_strange_address_takes_the_connection_ids_of_a_move(pair: Pair) -> None:
+    pair.run_for(1.0)
+    for number in range(12):
+        # A packet of the listener comes by another way, and nobody answers there.
+        pair.server.quic.send_stream_data(SERVER_STREAM, b"x")
+        for datagram, _ in pair.server.quic.datagrams_to_send(now=pair.now):
+            pair.client.quic.receive_datagram(datagram, ("10.7.7.7", number), now=pair.now)
+        pair.run_for(1.0)
+        if number % 4 == 3:
+            pair.gone.add(pair.server.address)
+            pair.server.address = ("10.0.1.1", number)
+            pair.server.quic.move(pair.now)
+        transfer(pair, pair.server, pair.client, os.urandom(50_000))
+        assert pair.client.quic.get_peer_address() == pair.server.address
+        assert pair.client.quic._peer_cid_available
 
 
 @pytest.mark.parametrize("mover", ["client", "server"])

@@ -101,6 +101,42 @@ def test_three_losses_in_a_row_are_a_black_hole_and_the_rests_grow() -> None:
     assert path.black_holes == 3
 
 
+def test_rests_are_short_again_after_a_size_has_held() -> None:
+    path = PathSize()
+    now = climb(path, 70_000)
+    for _ in range(4):
+        now += 600.0
+        for _ in range(3):
+            path.lost(RUNGS[-1])
+        path.advance(now)
+        assert path.next_deadline() == now + 1.0
+        now = climb(path, 70_000, now + 1.0)
+
+
+def test_silence_is_no_black_hole() -> None:
+    path = PathSize()
+    now = climb(path, 70_000)
+    for _ in range(9):
+        path.expired(RUNGS[-1])
+    path.arrived(RUNGS[-1])
+    path.arrived(BASE_SIZE)
+    path.advance(now)
+    assert path.size == RUNGS[-1]
+
+
+def test_what_nobody_answered_counts_once_something_small_arrives() -> None:
+    path = PathSize()
+    now = climb(path, 70_000)
+    for _ in range(3):
+        path.advance(now)
+        assert path.black_holes == 0
+        path.expired(RUNGS[-1])
+        path.expired(RUNGS[-1])
+        path.arrived(BASE_SIZE)
+    path.advance(now)
+    assert path.black_holes == 1
+
+
 @given(
     sizes=st.lists(st.sampled_from(RUNGS), max_size=40),
 )

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 from aioquic._buffer import Buffer
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicStreamFrame
+from aioquic.quic.recovery import MAX_ACK_RANGES
+from aioquic.tls import Epoch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credentials import RealmFolder, make_realm
-from maculaos.quic.short_frames import read_stream, read_varint, stream_header, varint
+from maculaos.quic.short_frames import ACK, read_stream, read_varint, stream_header, varint
 from quic_pair import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quic_pair import End
 
 CLIENT_STREAM, SERVER_STREAM = 2, 3
 
@@ -62,11 +70,45 @@ def test_both_ends_hear_what_was_said(realm: RealmFolder, loss: float, carries: 
     exchange(pair, random.Random(carries), 40, limit_s=600.0)
 
 
+def _stay(pair: Pair) -> None:
+    """Nothing happens."""
+
+
+def _move_client(pair: Pair) -> None:
+    pair.client.address = ("10.0.9.9", 1000)
+    pair.client.quic.move(pair.now)
+
+
+def _move_server(pair: Pair) -> None:
+    pair.server.address = ("10.0.9.9", 2000)
+    pair.server.quic.move(pair.now)
+
+
+def _stray(speaker: End, listener: End, pair: Pair) -> None:
+    """One packet comes by another way: a repeater, or an address translation that changed."""
+    speaker.quic.send_ping(0)
+    for datagram, _ in speaker.quic.datagrams_to_send(now=pair.now):
+        listener.quic.receive_datagram(datagram, ("10.6.6.6", 6), now=pair.now)
+
+
+def _stray_client(pair: Pair) -> None:
+    _stray(pair.client, pair.server, pair)
+
+
+def _stray_server(pair: Pair) -> None:
+    _stray(pair.server, pair.client, pair)
+
+
+@pytest.mark.parametrize(
+    "before", [_stay, _move_client, _move_server, _stray_client, _stray_server]
+)
 def test_the_library_is_not_asked_for_data_and_acknowledgements(
-    realm: RealmFolder, monkeypatch: pytest.MonkeyPatch
+    realm: RealmFolder, monkeypatch: pytest.MonkeyPatch, before: Callable[[Pair], None]
 ) -> None:
     pair = connected(realm)
     exchange(pair, random.Random(2), 3)
+    pair.run_for(5.0)
+    before(pair)
     pair.run_for(5.0)
     asked = []
 
@@ -83,9 +125,45 @@ def test_the_library_is_not_asked_for_data_and_acknowledgements(
     count("receive_datagram")
     for _ in range(200):
         pair.client.quic.send_stream_data(CLIENT_STREAM, os.urandom(100))
+        pair.server.quic.send_stream_data(SERVER_STREAM, os.urandom(100))
         pair.run_for(0.002)
     pair.run_for(0.1)
     assert len(asked) < 10
+
+
+def test_what_was_lost_on_another_path_is_said_again_at_once(realm: RealmFolder) -> None:
+    pair = connected(realm)
+    exchange(pair, random.Random(5), 1)
+    pair.run_for(1.0)
+    quic = pair.server.quic
+    limit = quic._local_max_data
+    limit.value += 1
+    quic.look_again()
+    lost = quic._packet_number
+    assert quic.datagrams_to_send(now=pair.now)
+    assert limit.sent == limit.value
+    quic._start_path(pair.now)
+    for _ in range(4):
+        quic.send_stream_data(SERVER_STREAM, b"x")
+        assert quic.datagrams_to_send(now=pair.now)
+    last = quic._packet_number - 1
+    pair.now += 0.01
+    quic._take_acknowledgement(b"".join(map(varint, (ACK, last, 0, 0, last - lost - 1))), pair.now)
+    assert limit.sent == 0
+    quic.send_stream_data(SERVER_STREAM, b"x")
+    assert quic.datagrams_to_send(now=pair.now)
+    assert limit.sent == limit.value
+
+
+def test_no_more_ranges_are_acknowledged_than_by_the_library(realm: RealmFolder) -> None:
+    pair = connected(realm)
+    for number in range(4 * MAX_ACK_RANGES):
+        pair.now += 0.005
+        pair.client.quic.send_stream_data(CLIENT_STREAM, b"x")
+        ((datagram, _),) = pair.client.quic.datagrams_to_send(now=pair.now)
+        if number % 2:
+            pair.server.quic.receive_datagram(datagram, pair.client.address, now=pair.now)
+    assert len(pair.server.quic._spaces[Epoch.ONE_RTT].ack_queue) <= MAX_ACK_RANGES
 
 
 def test_keys_change_under_way(realm: RealmFolder) -> None:
