@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_HOPS: Final = 16
 # The ways are worked out anew at most this often, in seconds: while members come and go, an old
 # way that leads nowhere costs one message, and a new one for every change would cost much more.
+# Who came in the meantime is reached by the way to one of its neighbours.
 KEEP_S: Final = 1.0
 
 
@@ -55,7 +56,7 @@ class Routing:
             return direct
         if self._is_due:
             self._make()
-        neighbour = self._ways.get(target)
+        neighbour = self._ways.get(target) or self._way_to_newcomer(target)
         if neighbour is None:
             return None
         # A neighbour that is gone since ways were worked out costs a longer way, not the message.
@@ -75,6 +76,16 @@ class Routing:
             return None
         self._turn += turns
         return others[self._turn % len(others)]
+
+    def _way_to_newcomer(self, target: NodeId) -> NodeId | None:
+        """The way to one of its neighbours, for who came since ways were worked out."""
+        if not self._is_stale or not self._members.is_present(target):
+            return None
+        ways = (self._ways.get(near) for near in self._rings.neighbours(target))
+        found = next(filter(None, ways), None)
+        if found is not None:
+            self._ways[target] = found
+        return found
 
     def _make(self) -> None:
         """Search in breadth: every member by the first neighbour that reaches it."""

@@ -114,7 +114,7 @@ def test_way_over_a_link_that_is_lost_is_no_way() -> None:
 
 
 def test_ways_are_worked_out_anew_at_most_once_in_a_while() -> None:
-    rings, members = rings_of(("me", "a", "far")), members_of("a", "far", "late")
+    rings, members = rings_of(("me", "a", "far")), members_of("a", "far")
     routing = Routing(node_id("me"), links_of("me", "a"), rings, members)
     routing.changed()
     routing.advance(5.0)
@@ -126,3 +126,20 @@ def test_ways_are_worked_out_anew_at_most_once_in_a_while() -> None:
         assert routing.next_hop(node_id("late")) is None
     routing.advance(5.0 + KEEP_S)
     assert routing.next_hop(node_id("late")) is not None
+
+
+def test_who_came_since_ways_were_worked_out_is_reached_over_its_neighbours() -> None:
+    there = names(25)
+    rings, members = rings_of(there[:-1]), members_of(*there)
+    links = links_of("m0", *linked_in(rings, "m0", there[:-1]))
+    routing = Routing(node_id("m0"), links, rings, members)
+    newcomer = node_id(there[-1])
+    assert routing.next_hop(node_id("m9")) is not None
+    assert routing.next_hop(newcomer) is None
+    rings.add(newcomer)
+    routing.changed()
+    # Not a moment later: ways are not worked out anew yet.
+    link = routing.next_hop(newcomer)
+    assert link is not None
+    near = rings.neighbours(newcomer)
+    assert link in [routing.next_hop(each) for each in near if each != node_id("m0")]
