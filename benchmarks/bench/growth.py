@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.contest import Result
+
+# pygal leaves an import hook behind for plugins of its own, of a kind that Python warns of.
+sys.meta_path[:] = [each for each in sys.meta_path if hasattr(each, "find_spec")]
 
 TOPICS: Final = (1, 10, 100, 1000)
 PEERS: Final = (1, 8, 24)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,3 +122,8 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "broken", "--out", str(tmp_path))
     assert ended.value.code == 2
+
+
+def test_the_chart_leaves_no_import_hook_behind_that_others_are_warned_of() -> None:
+    assert growth.CHART
+    assert [each for each in sys.meta_path if not hasattr(each, "find_spec")] == []
