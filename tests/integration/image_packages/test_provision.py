@@ -87,9 +87,10 @@ def wheel(folder: Path, name: str) -> Locked:
     with zipfile.ZipFile(path, "w") as opened:
         lines = []
         for member, content in files.items():
-            opened.writestr(member, content)
+            # Of one and the same time, whenever it is made.
+            opened.writestr(zipfile.ZipInfo(member), content)
             lines.append(f"{member},sha256={_base64(content)},{len(content)}\n")
-        opened.writestr(f"{info}/RECORD", "".join([*lines, f"{info}/RECORD,,\n"]))
+        opened.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "".join([*lines, f"{info}/RECORD,,\n"]))
     sums = frozenset({hashlib.sha256(path.read_bytes()).hexdigest()})
     return Locked(canonicalize_name(name), "1.0", sums)
 
