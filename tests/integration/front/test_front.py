@@ -396,6 +396,9 @@ def test_datagrams_come_and_go_and_a_sender_stays_with_its_instance(yard: Yard) 
             while True:
                 try:
                     data, source = made.recvfrom(4096)
+                    if source is None:
+                        # It was closed while nothing came.
+                        return
                     made.sendto(word + data, source)
                 except OSError:
                     return
