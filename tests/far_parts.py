@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bare_node import identity
+from bare_node import HI, identity
 from letter_parts import WALL, only_routed
+from maculaos.kademlia.methods import method_key
 from maculaos.node.relay import Arrived
 from maculaos.settings import LimitSettings
 from maculaos.wire.frames import FrameReader
 from maculaos.wire.messages import Message, RpcCall, decode_message
-from node_parts import cores_of, names, node_id, settings_of
+from maculaos.wire.registry import Answering
+from node_parts import cores_of, found_by, names, node_id, settings_of
 from simulation.hosts import LetterSealOf
 
 if TYPE_CHECKING:
@@ -50,3 +52,14 @@ def held_by(routed: Routed) -> Message:
     """What is in an envelope."""
     (frame,) = FrameReader().feed(routed.frame)
     return decode_message(frame)
+
+
+def streamed_from(cores: Cores, provider: str, number: int) -> RpcCall:
+    """A stream of sub, asked for under that number by client 2, as its letter says it."""
+    asked = RpcCall(number, "sub", 9000, b"", HI, answering=Answering.STREAM, credit=64)
+    assert cores.calls.call(2, asked, 10.0) == []
+    (search,) = cores.calls._seeking._methods
+    found = found_by(search, method_key("sub"), provider)
+    handed = held_by(only_routed(cores.calls.found(found, 10.0)))
+    assert isinstance(handed, RpcCall)
+    return handed

@@ -75,7 +75,10 @@ def revoke(
         done = revoker.renew_list(realm_dir, now=now, days=days)
     typer.echo(str(done.path))
     _tell(f"List {done.number} has {len(done.serials)} certificates more than the last.")
-    _tell("Next: copy it to where credentials.revocations of each node says.")
+    _tell(
+        "Next: copy it to where credentials.revocations of each node says; for a node from Git,"
+        " to realm.crl beside its certificate."
+    )
 
 
 enrolment.add_to(app)

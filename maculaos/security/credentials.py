@@ -157,7 +157,9 @@ def _checked(path: Path, check: Callable[[], Identity]) -> Identity:
 def _next_move(refusal: CertificateRefused) -> str:
     match refusal:
         case CertificateExpired():
-            return "renew it with: macula realm issue NODE --renew, where the authority is"
+            return (
+                "where the authority is: macula realm issue NODE --realm-dir DIR --out DIR --renew"
+            )
         case CertificateRevoked():
             return "ask whoever guards the realm's authority for a new identity"
         case CertificateNotYetValid():

@@ -221,7 +221,7 @@ def test_wrong_credentials_are_refused_in_one_line(place: Yard) -> None:
     assert "realm" in refused(place)
     place.realm.issue("n2", now=time.time() - 3 * 86_400, days=2)
     place.configure("n2", free_port())
-    assert "renew it with: macula realm issue NODE --renew" in refused(place, "n2")
+    assert "macula realm issue NODE --realm-dir DIR --out DIR --renew" in refused(place, "n2")
 
 
 def test_a_socket_path_that_is_too_long_is_refused_in_one_line(place: Yard) -> None:

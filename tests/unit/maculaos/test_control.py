@@ -41,6 +41,8 @@ from waits import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from lone_node import LoneNode
+
 HELLO = Handshake(2, "", b"", "test", (), "test")
 
 
@@ -75,6 +77,13 @@ class Raw:
             await self.writer.wait_closed()
         except OSError:
             return
+
+
+async def entered(node: LoneNode) -> Raw:
+    """A client that has shaken hands."""
+    raw = await Raw.connect(node.path, HELLO)
+    assert isinstance(await raw.hear(), HandshakeAck)
+    return raw
 
 
 def _says_close(raw: Raw) -> None:
@@ -165,8 +174,7 @@ def test_a_silent_client_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clients_beyond_the_limit_are_refused() -> None:
     async def main() -> None:
         async with lone_node(LimitSettings(clients=1)) as node:
-            first = await Raw.connect(node.path, HELLO)
-            assert isinstance(await first.hear(), HandshakeAck)
+            first = await entered(node)
             second = await Raw.connect(node.path, HELLO)
             refusal = await second.hear()
             assert isinstance(refusal, Error)
@@ -184,8 +192,7 @@ def test_a_client_that_does_not_read_loses_events_then_its_connection() -> None:
             assert isinstance(await slow.hear(), HandshakeAck)
             assert isinstance(await slow.hear(), RpcResult)
             slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            quick = await Raw.connect(node.path, HELLO)
-            assert isinstance(await quick.hear(), HandshakeAck)
+            quick = await entered(node)
             payload = encode_value(b"x" * 60_000)
             request = 0
             while not node.events_overflowed:
@@ -219,8 +226,7 @@ def test_a_client_that_goes_and_does_not_read_is_let_go(
             assert isinstance(await slow.hear(), HandshakeAck)
             assert isinstance(await slow.hear(), RpcResult)
             slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            quick = await Raw.connect(node.path, HELLO)
-            assert isinstance(await quick.hear(), HandshakeAck)
+            quick = await entered(node)
             payload = encode_value(b"x" * 60_000)
             while not node.events_overflowed:
                 quick.say(Post(1, "t", (payload,)))
@@ -239,10 +245,8 @@ def test_a_client_that_goes_and_does_not_read_is_let_go(
 def test_a_client_that_several_hold_back_is_read_again_when_the_last_lets_go() -> None:
     async def main() -> None:
         async with lone_node() as node:
-            held = await Raw.connect(node.path, HELLO)
-            assert isinstance(await held.hear(), HandshakeAck)
-            other = await Raw.connect(node.path, HELLO)
-            assert isinstance(await other.hear(), HandshakeAck)
+            held = await entered(node)
+            other = await entered(node)
             client = node.control.find(1)
             assert client is not None
             client.pause()
@@ -266,8 +270,7 @@ def test_a_client_that_several_hold_back_is_read_again_when_the_last_lets_go() -
 def test_closing_says_goodbye_and_leaves_no_file() -> None:
     async def main() -> None:
         async with lone_node() as node:
-            raw = await Raw.connect(node.path, HELLO)
-            assert isinstance(await raw.hear(), HandshakeAck)
+            raw = await entered(node)
             assert stat.S_IMODE(node.path.stat().st_mode) == 0o600
             await node.control.close()
             goodbye = await raw.hear()

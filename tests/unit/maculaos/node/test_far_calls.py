@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bare_node import HI, told
-from far_parts import brought, held_by, provider_of, written
+from far_parts import brought, held_by, provider_of, streamed_from, written
 from letter_parts import letters_of, only_routed
 from maculaos.effects import Send
-from maculaos.kademlia.methods import method_key
 from maculaos.kademlia.requests import ValueFound
 from maculaos.node.relay import Arrived
 from maculaos.wire.messages import Message, RpcCall, RpcCredit, RpcError, RpcResult
 from maculaos.wire.registry import Answering, RpcErrorCode
-from node_parts import found_by, names, node_id
+from node_parts import names, node_id
 
 if TYPE_CHECKING:
     from maculaos.effects import Effect
@@ -125,12 +124,7 @@ def test_call_that_could_not_be_looked_for_is_overloaded_and_not_without_provide
 
 def test_stream_of_which_a_part_overtook_others_is_put_to_nobody_else() -> None:
     cores, writer = provider_of(), letters_of("m5", "m1")
-    stream = RpcCall(7, "sub", 9000, b"", HI, answering=Answering.STREAM, credit=64)
-    assert cores.calls.call(2, stream, 10.0) == []
-    (search,) = cores.calls._seeking._methods
-    found = found_by(search, method_key("sub"), "m5")
-    handed = held_by(only_routed(cores.calls.found(found, 10.0)))
-    assert isinstance(handed, RpcCall)
+    handed = streamed_from(cores, "m5", number=7)
     cores.calls.offers.register(3, ("sub",), 0)
     overtaking = RpcResult(handed.call, HI, more=True, index=2)
     busy = RpcError(handed.call, RpcErrorCode.OVERLOADED, "busy", index=3)

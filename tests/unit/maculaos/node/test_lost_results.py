@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bare_node import HI, told
-from far_parts import brought, held_by, provider_of, written
+from far_parts import brought, held_by, provider_of, streamed_from, written
 from letter_parts import letters_of, only_routed
 from maculaos.effects import Effect, Send
-from maculaos.kademlia.methods import method_key
 from maculaos.wire.messages import Message, RpcCall, RpcCancel, RpcError, RpcResult
 from maculaos.wire.registry import Answering, RpcErrorCode
 from maculaos.wire.table import Routed
 from maculaos.wire.values import encode_value
-from node_parts import found_by, node_id
+from node_parts import node_id
 
 if TYPE_CHECKING:
     from maculaos.node.cores import Cores
@@ -75,12 +74,7 @@ def test_result_that_finds_no_room_is_an_error_at_once() -> None:
 def test_parts_behind_the_end_of_a_stream_are_nobodys() -> None:
     """A provider that sends two ends, both before the first part, ends no node."""
     cores, writer = provider_of(), letters_of("m5", "m1")
-    asked = RpcCall(7, "sub", 9000, b"", HI, answering=Answering.STREAM, credit=64)
-    assert cores.calls.call(2, asked, 10.0) == []
-    (search,) = cores.calls._seeking._methods
-    found = found_by(search, method_key("sub"), "m5")
-    (handed,) = letters_in(cores.calls.found(found, 10.0))
-    assert isinstance(handed, RpcCall)
+    handed = streamed_from(cores, "m5", number=7)
     heard: list[Message] = []
     for index, more in ((3, False), (2, False), (1, True)):
         part = RpcResult(handed.call, HI, more=more, index=index)
